@@ -1,0 +1,192 @@
+"""A bounded pool of sessions on one token, and the one place where PKCS#11 errors get our names."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pkcs11
+from pkcs11 import Attribute, ObjectClass, exceptions
+
+from hsm.errors import (
+    HsmError,
+    KeyMissing,
+    MechanismMissing,
+    PinLocked,
+    PinWrong,
+    TokenBusy,
+    TokenFailure,
+    TokenFull,
+    TokenGone,
+)
+
+_WRONG_PIN = (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange)
+_FULL = (exceptions.DeviceMemory, exceptions.HostMemory, exceptions.SessionCount)
+_NO_MECHANISM = (exceptions.MechanismInvalid, exceptions.FunctionNotSupported, exceptions.MechanismParamInvalid)
+_GONE = (
+    exceptions.DeviceRemoved,
+    exceptions.DeviceError,
+    exceptions.SessionClosed,
+    exceptions.SessionHandleInvalid,
+    exceptions.SlotIDInvalid,
+    exceptions.TokenNotPresent,
+    exceptions.TokenNotRecognised,
+    exceptions.UserNotLoggedIn,
+)
+#: A cached object handle that no longer leads to a key.
+STALE = (exceptions.ObjectHandleInvalid, exceptions.KeyHandleInvalid)
+
+
+class PooledSession:
+    """A session that one thread has to itself; knows the keys that it has found before."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.spoiled = False
+        self._found: dict[tuple[str, ObjectClass], Any] = {}
+
+    def key(self, label: str, kind: ObjectClass, *, afresh: bool = False) -> Any:
+        """The token object of that label and class; searched once per session, or `afresh`."""
+        found = None if afresh else self._found.get((label, kind))
+        if found is None:
+            objects = self.find({Attribute.CLASS: kind, Attribute.LABEL: label, Attribute.TOKEN: True})
+            if not objects:
+                raise KeyMissing(
+                    f"The token has no key named '{label}'. Run the ceremony that makes it, "
+                    "or check that this is the right token."
+                )
+            if len(objects) > 1:
+                raise TokenFailure(
+                    f"The token has {len(objects)} keys named '{label}'. Remove the ones that are not ours."
+                )
+            found = self._found[(label, kind)] = objects[0]
+        return found
+
+    def find(self, template: dict[Attribute, Any]) -> list[Any]:
+        # The search is read to its end at once: an open one would block the session.
+        return list(self.raw.get_objects(template))
+
+
+class SessionPool:
+    """At most `limit` sessions, opened when first needed; who finds none free waits `wait` seconds."""
+
+    def __init__(
+        self,
+        label: str,
+        opener: Callable[[], Any],
+        require_alive: Callable[[], None],
+        require_present: Callable[[], None],
+        limit: int,
+        wait: float,
+    ) -> None:
+        self._label = label
+        self._opener = opener
+        self._require_alive = require_alive
+        #: Asks the device itself; raises `TokenGone`.
+        self.require_present = require_present
+        self.limit = limit
+        self._wait = wait
+        self._permits = threading.BoundedSemaphore(limit)
+        self._idle: deque[PooledSession] = deque()
+        self._closed = False
+        self._out = 0
+        self._count = threading.Lock()
+
+    @property
+    def free(self) -> int:
+        """Sessions that could be borrowed at this moment."""
+        return self.limit - self._out
+
+    @contextmanager
+    def borrow(self) -> Iterator[PooledSession]:
+        """One session for the block alone. PKCS#11 errors of the block come out as `HsmError`.
+
+        Raises `TokenBusy` after the waiting time, `TokenGone` where the token is closed or lost.
+        """
+        self._check()
+        if not self._permits.acquire(timeout=self._wait):
+            raise TokenBusy(
+                f"All {self.limit} sessions on token '{self._label}' were in use for {self._wait:g} seconds. "
+                "Give it more sessions, or look for a token that has become slow."
+            )
+        with self._count:
+            self._out += 1
+        session: PooledSession | None = None
+        try:
+            try:
+                session = self._idle.pop() if self._idle else PooledSession(self._opener())
+            except IndexError:  # another thread took the last idle one in between
+                session = PooledSession(self._opener())
+            yield session
+        except pkcs11.PKCS11Error as error:
+            if session is not None:
+                session.spoiled = True
+            raise self.named(error) from error
+        except KeyMissing:
+            self.require_present()  # a token that was taken away also looks empty
+            raise
+        finally:
+            if session is not None:
+                self._give_back(session)
+            with self._count:
+                self._out -= 1
+            self._permits.release()
+
+    def close(self) -> None:
+        """Closes the idle sessions; borrowed ones are closed when they come back."""
+        self._closed = True
+        while self._idle:
+            self._close(self._idle.pop())
+
+    def _check(self) -> None:
+        self._require_alive()
+        if self._closed:
+            raise TokenGone(f"Token '{self._label}' was closed. Open it again.")
+
+    def named(self, error: pkcs11.PKCS11Error) -> HsmError:
+        """Our error for a PKCS#11 error, after asking whether the token is still there."""
+        if not isinstance(error, (*_WRONG_PIN, exceptions.PinLocked)):
+            try:
+                self.require_present()
+            except HsmError as gone:
+                return gone
+        return translate(error, self._label)
+
+    def _give_back(self, session: PooledSession) -> None:
+        try:
+            self._require_alive()
+        except TokenGone:
+            return  # the module has stopped or this is a fork: the handle is not ours to close any more
+        if session.spoiled or self._closed:
+            self._close(session)
+        else:
+            self._idle.append(session)
+
+    @staticmethod
+    def _close(session: PooledSession) -> None:
+        # A session that cannot be closed is dead already; its objects went with it.
+        with suppress(pkcs11.PKCS11Error):
+            session.raw.close()
+
+
+def translate(error: pkcs11.PKCS11Error, label: str) -> HsmError:
+    """The error of our family that says what an operator does about a PKCS#11 error."""
+    if isinstance(error, exceptions.PinLocked):
+        return PinLocked(f"The PIN of token '{label}' is locked. The security officer must set a new one.")
+    if isinstance(error, _WRONG_PIN):
+        return PinWrong(
+            f"Token '{label}' does not accept the PIN. Correct the PIN file; repeated wrong PINs lock the token."
+        )
+    if isinstance(error, _FULL):
+        return TokenFull(
+            f"Token '{label}' has no room left. Remove keys that are no longer used or allow more sessions."
+        )
+    if isinstance(error, _NO_MECHANISM):
+        return MechanismMissing(f"Token '{label}' cannot do an operation that is needed here. Use a token that can.")
+    if isinstance(error, _GONE):
+        return TokenGone(f"Token '{label}' is gone. Check the device and its connection, then restart the service.")
+    name = type(error).__name__
+    return TokenFailure(
+        f"Token '{label}' failed ({name}). Look into the token's own log; restart the service if it stays."
+    )
