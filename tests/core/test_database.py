@@ -1,0 +1,97 @@
+"""Transactions: durable or gone, and one winner where two processes write."""
+
+import threading
+from datetime import datetime
+
+import pytest
+
+from tsp.core.clock import SettableClock
+from tsp.core.database import Database
+from tsp.core.errors import Invalid, Unavailable
+from tsp.core.tables import Organisation
+
+
+def _organisation(clock: SettableClock, name: str) -> Organisation:
+    return Organisation(id=name, name=name, kind="bank", created=clock.now())
+
+
+def test_write_is_all_or_nothing(database: Database, clock: SettableClock) -> None:
+    with database.write() as session:
+        session.add(_organisation(clock, "a"))
+    with pytest.raises(KeyError), database.write() as session:
+        session.add(_organisation(clock, "b"))
+        raise KeyError
+    with database.read() as session:
+        assert [o.id for o in session.query(Organisation)] == ["a"]
+
+
+def test_times_come_back_aware(database: Database, clock: SettableClock) -> None:
+    with database.write() as session:
+        session.add(_organisation(clock, "a"))
+    with database.read() as session:
+        assert session.query(Organisation).one().created == clock.now()
+
+
+def test_naive_times_are_refused(database: Database) -> None:
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001  (the point of the test)
+    with pytest.raises(Exception, match="naive"), database.write() as session:
+        session.add(Organisation(id="a", name="a", kind="bank", created=naive))
+
+
+def test_text_that_a_database_cannot_take_is_the_callers_mistake(database: Database, clock: SettableClock) -> None:
+    """SQLite takes it; PostgreSQL refuses NUL and what is longer than its column. Neither is a failure of ours."""
+    for name in ("a\0b", "x" * 65):
+        try:
+            with database.write() as session:
+                session.add(_organisation(clock, name))
+        except Invalid as error:
+            assert error.code == "request-malformed"
+        else:
+            assert database.is_sqlite
+
+
+def test_read_modify_write_loses_nothing(database: Database, clock: SettableClock) -> None:
+    with database.write() as session:
+        session.add(_organisation(clock, "a"))
+        session.flush()
+        session.get_one(Organisation, "a").name = "0"
+
+    def add_one() -> None:
+        for _ in range(10):
+            with database.write() as session:
+                row = session.get_one(Organisation, "a", with_for_update=True)
+                row.name = str(int(row.name) + 1)
+
+    threads = [threading.Thread(target=add_one) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as session:
+        assert session.get_one(Organisation, "a").name == "50"
+
+
+def test_locked_database_is_unavailable_and_says_so(database: Database, clock: SettableClock) -> None:
+    impatient = Database(database.url, busy_timeout=0.05)
+    with database.write() as holder:
+        holder.add(_organisation(clock, "a"))
+        holder.flush()
+        # The same key: SQLite locks the whole database, PostgreSQL waits for whoever holds this row.
+        with pytest.raises(Unavailable, match="database-unavailable"), impatient.write() as session:
+            session.add(_organisation(clock, "a"))
+    impatient.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("sqlite:////srv/enkrat.db", "sqlite /srv/enkrat.db"),
+        ("postgresql+psycopg://tsp:p%40ss@db.example:5433/enkrat", "postgresql enkrat at db.example:5433"),
+        ("postgresql+psycopg://tsp@/enkrat?host=/run/pg&password=p@ss", "postgresql enkrat at /run/pg"),
+        ("postgresql+psycopg:///enkrat", "postgresql enkrat"),
+    ],
+)
+def test_the_place_of_a_database_is_told_without_its_password(url: str, place: str) -> None:
+    database = Database(url)
+    assert database.place == place
+    database.close()

@@ -1,0 +1,1 @@
+"""Enkrat: remote signing and trust services, one key for one signature."""

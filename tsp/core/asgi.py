@@ -1,0 +1,168 @@
+"""The few lines of ASGI that machine protocols need: a request with a limited body, a reply, a lifespan.
+
+For services that answer binary protocols by the thousand, where a web framework costs more than the work.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from tsp.core.errors import Invalid, TooMany, TspError, http_status
+
+Header = tuple[bytes, bytes]
+
+_log = logging.getLogger(__name__)
+_TEXT = b"text/plain; charset=utf-8"
+_NO_STORE: Header = (b"cache-control", b"no-store")
+#: HTTP statuses that are finer than those of the error's kind.
+_STATUS = {
+    "path-unknown": 404,
+    "method-not-allowed": 405,
+    "body-too-slow": 408,
+    "body-too-large": 413,
+    "media-type-unsupported": 415,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. Its length is added when it is sent."""
+
+    status: int
+    media_type: bytes
+    body: bytes
+    headers: Sequence[Header] = ()
+
+
+class Request:
+    """What a handler needs of one HTTP request."""
+
+    __slots__ = ("_receive", "_scope", "method")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.method: str = scope["method"]
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as it came over the wire, percent-encoding and all, without the query."""
+        raw: bytes | None = self._scope.get("raw_path")
+        return self._scope["path"].encode() if raw is None else raw.partition(b"?")[0]
+
+    def header(self, name: bytes) -> bytes:
+        """The first header of that lower-case name, empty where there is none."""
+        return next((bytes(value) for key, value in self._scope["headers"] if key == name), b"")
+
+    @property
+    def media_type(self) -> bytes:
+        """Content-Type without its parameters, in lower case."""
+        return self.header(b"content-type").partition(b";")[0].strip().lower()
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """The whole body. Raises `Invalid` (body-too-large, body-too-slow, client-gone)."""
+        announced = self.header(b"content-length")
+        if announced.isdigit() and int(announced) > limit:
+            raise _too_large(limit)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(limit)
+        except TimeoutError:
+            raise Invalid("body-too-slow", "The request did not arrive in time. Send it again.") from None
+
+    async def _read(self, limit: int) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Invalid("client-gone", "The caller went away before the request was complete.")
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+
+def _too_large(limit: int) -> Invalid:
+    return Invalid("body-too-large", "The request is larger than this service takes.", limit=limit)
+
+
+def plain(error: TspError, headers: Sequence[Header] = ()) -> Reply:
+    """An error as one line of plain text, for what goes wrong below the service's own protocol."""
+    status = _STATUS.get(error.code) or http_status(error)
+    return Reply(status, _TEXT, f"{error.sentence}\n".encode(), (*headers, _NO_STORE))
+
+
+class Workers:
+    """A bounded number of threads for blocking work, and a bounded queue before them."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
+        self._limit = threads + waiting
+        self._taken = 0
+
+    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """`work(*arguments)` in one of the threads. Raises `TooMany` (busy) where the queue is full."""
+        if self._taken >= self._limit:
+            raise TooMany("busy", "The service is busy. Please try again in a moment.", retry_after=1)
+        self._taken += 1  # only ever touched by the event loop's own thread
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        finally:
+            self._taken -= 1
+
+    def close(self) -> None:
+        """Waits for the work that has begun."""
+        self._pool.shutdown()
+
+
+class Service:
+    """An ASGI application around one handler. Handlers raise `TspError` for plain-text refusals."""
+
+    def __init__(self, handler: Callable[[Request], Awaitable[Reply]], shutdown: Callable[[], None]) -> None:
+        self._handler = handler
+        self._shutdown = shutdown
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _send(await self._reply(Request(scope, receive)), send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:  # a websocket, which none of these services speaks
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _reply(self, request: Request) -> Reply:
+        try:
+            return await self._handler(request)
+        except TspError as error:
+            return plain(error)
+        except Exception:  # noqa: BLE001  (the edge: it is logged, and told without its words)
+            _log.exception("unexpected error")
+            return Reply(500, _TEXT, b"The service failed. Please try again later.\n", (_NO_STORE,))
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                self._shutdown()
+                return
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    headers = [
+        (b"content-type", reply.media_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,174 @@
+"""The database behind every wing: one engine, one declarative base, two kinds of session.
+
+SQLite and PostgreSQL run the same code. On SQLite a write session takes the write lock at its
+first statement (BEGIN IMMEDIATE), so that two processes cannot both read and then both write. On
+PostgreSQL what is read to be changed is read `with_for_update`, or changed under a row condition.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+
+from tsp.core.errors import Invalid, Unavailable
+
+#: SQLite counts rows up by itself only for INTEGER keys; PostgreSQL wants 64 bits.
+BigKey = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC moment with microseconds; a naive datetime is a programming error."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables; constraint names are fixed so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime()}  # noqa: RUF012  (SQLAlchemy reads a plain dict)
+
+
+class Database:
+    """One installation's database.
+
+    `url` is an SQLAlchemy URL (`sqlite:////abs/path.db`, `postgresql+psycopg://…`). `busy_timeout`
+    is how many seconds a statement waits for what another transaction holds.
+    """
+
+    def __init__(self, url: str, *, busy_timeout: float = 10.0) -> None:
+        self.url = url
+        self.engine = _sqlite(url, busy_timeout) if url.startswith("sqlite") else _postgresql(url, busy_timeout)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people to read: nothing of who logs in there and how."""
+        url = self.engine.url
+        host = url.host or "".join(url.normalized_query.get("host", ()))
+        at = f" at {host}{f':{url.port}' if url.port else ''}" if host else ""
+        return f"{self.engine.dialect.name} {url.database}{at}"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for queries; whatever it changes is thrown away."""
+        with _named_failures(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+            # Rows that were read stay readable after the block; a rollback alone would make them stale.
+            session.expunge_all()
+            session.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: durable when the block has ended, gone when it raised.
+
+        Raises `Unavailable` (database-unavailable) where the database cannot be reached or
+        stays locked.
+        """
+        with _named_failures(), Session(self.engine, expire_on_commit=False) as session:
+            if self.is_sqlite:
+                session.connection(execution_options={"sqlite_immediate": True})
+            try:
+                yield session
+            except BaseException:
+                session.rollback()
+                raise
+            session.commit()
+
+    def create_all(self) -> None:
+        """Makes every known table: for tests; an installation is built by migrations."""
+        Base.metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        # Text with NUL, or longer than its column: SQLite takes both, PostgreSQL neither. It came from outside.
+        raise Invalid("request-malformed", "The request could not be read.") from error
+    except OperationalError as error:
+        raise Unavailable(
+            "database-unavailable",
+            "The service is briefly unavailable. Nothing was lost; please try again in a moment.",
+            cause=type(error.orig).__name__,
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(
+                "database-unavailable",
+                "The service is briefly unavailable. Nothing was lost; please try again in a moment.",
+                cause=type(error.orig).__name__,
+            ) from error
+        raise
+
+
+def _sqlite(url: str, busy_timeout: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": busy_timeout, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # The driver must not open transactions by itself: `begin` below does it.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        immediate = connection.get_execution_options().get("sqlite_immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str, busy_timeout: float) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {int(busy_timeout * 1000)}")
+        connection.commit()
+
+    return engine
+
+
+def ping(database: Database) -> None:
+    """Asks the database for a sign of life; `Unavailable` if there is none."""
+    with database.read() as session:
+        session.execute(text("SELECT 1"))

@@ -1,0 +1,42 @@
+"""Files of an installation: written whole or not at all, secrets readable by their owner only."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Writes `content` so that a reader sees the old file or the new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Like `write_atomic`, readable and writable by the owner alone."""
+    write_atomic(path, content, mode=0o600)
+
+
+def read_secret(path: Path) -> str:
+    """The one line of a secret file. `PermissionError` where others may read it."""
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{path.name} may be read by others; set its mode to 0600")
+    return path.read_text().strip()
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
