@@ -1,0 +1,58 @@
+"""Canonical JSON (RFC 8785) for the values that records here are made of.
+
+The subset leaves out what makes canonical JSON hard: no floats, no null. Two programs that follow
+RFC 8785 get the same octets for the same record, today and in ten years.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json]"
+
+#: Integers that every JSON reader keeps exactly (RFC 8785, 3.2.2.3: IEEE 754 doubles).
+_LARGEST = 2**53 - 1
+_DEPTH = 32
+
+
+def canonical(value: Json) -> bytes:
+    """The one encoding of `value` as UTF-8.
+
+    Raises `ValueError` for floats, null, keys that are no strings, integers beyond 2^53 - 1, text
+    that is not Unicode, and nesting over 32 levels.
+    """
+    return _encode(value, _DEPTH).encode()
+
+
+def _encode(value: object, depth: int) -> str:
+    if depth == 0:
+        raise ValueError("nested too deep for a record")
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        if abs(value) > _LARGEST:
+            raise ValueError("integer beyond what JSON keeps exactly")
+        return str(value)
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("a record's keys are strings")
+        ordered = sorted(value.items(), key=lambda item: _utf16(item[0]))
+        return "{" + ",".join(f"{_text(key)}:{_encode(item, depth - 1)}" for key, item in ordered) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return "[" + ",".join(_encode(item, depth - 1) for item in value) + "]"
+    raise ValueError(f"{type(value).__name__} has no place in a record")
+
+
+def _utf16(key: str) -> bytes:
+    """RFC 8785, 3.2.3: members are sorted by UTF-16 code units."""
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text with lone surrogates") from None
+    return json.dumps(value, ensure_ascii=False)

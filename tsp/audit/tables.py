@@ -1,0 +1,100 @@
+"""The log's tables: entries with their writers' chains, the tree's tiles, the checkpoints."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from tsp.core.database import Base, BigKey
+
+
+class WriterHead(Base):
+    """Where a writer's chain ends: the row that its next entry locks."""
+
+    __tablename__ = "audit_writer"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    counter: Mapped[int] = mapped_column(BigKey)
+    last: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class Entry(Base):
+    """One entry. `leaf` is public; `content` and `salt` open its commitment and stay here.
+
+    `position` is the entry's place in the tree, null until the sequencer has given it one.
+    """
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (UniqueConstraint("writer", "counter"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
+    writer: Mapped[str] = mapped_column(ForeignKey("audit_writer.name"))
+    counter: Mapped[int] = mapped_column(BigKey)
+    kind: Mapped[str] = mapped_column(String(64))
+    recorded_at: Mapped[datetime]
+    content: Mapped[str] = mapped_column(Text)
+    salt: Mapped[bytes] = mapped_column(LargeBinary(32))
+    leaf: Mapped[bytes] = mapped_column(LargeBinary)
+    leaf_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    position: Mapped[int | None] = mapped_column(BigKey, unique=True)
+
+
+class Tile(Base):
+    """Up to 256 hashes of one level of the tree, one after the other."""
+
+    __tablename__ = "audit_tile"
+
+    level: Mapped[int] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column("tile_index", BigKey, primary_key=True)
+    hashes: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TreeHead(Base):
+    """The tree at one size. Durable before it is signed; `note` is the signed checkpoint."""
+
+    __tablename__ = "audit_tree_head"
+
+    size: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=False)
+    root: Mapped[bytes] = mapped_column(LargeBinary(32))
+    integrated_at: Mapped[datetime]
+    signed_at: Mapped[datetime | None]
+    note: Mapped[str | None] = mapped_column(Text)
+
+
+class SequencerLease(Base):
+    """The one row that says who sequences now, and until when."""
+
+    __tablename__ = "audit_sequencer"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    holder: Mapped[str] = mapped_column(String(64))
+    until: Mapped[datetime]
+
+
+def latest_head(session: Session) -> TreeHead | None:
+    """The newest tree head, signed or not."""
+    return session.scalars(select(TreeHead).order_by(TreeHead.size.desc()).limit(1)).first()
+
+
+def latest_signed(session: Session) -> TreeHead | None:
+    """The newest tree head that bears a signature: what the public log says."""
+    return session.scalars(
+        select(TreeHead).where(TreeHead.note.is_not(None)).order_by(TreeHead.size.desc()).limit(1)
+    ).first()
+
+
+def tile_hashes(session: Session, level: int, index: int) -> bytes:
+    """The stored hashes of one tile; empty where there is none."""
+    tile = session.get(Tile, (level, index))
+    return tile.hashes if tile else b""
+
+
+def leaves(session: Session, start: int, end: int) -> list[bytes]:
+    """The public leaves at positions `start` to `end` - 1."""
+    found = select(Entry.leaf).where(Entry.position >= start, Entry.position < end).order_by(Entry.position)
+    return list(session.scalars(found))
+
+
+def entry_with_leaf(session: Session, leaf_hash: bytes) -> Entry | None:
+    """The entry with this leaf hash."""
+    return session.scalars(select(Entry).where(Entry.leaf_hash == leaf_hash)).first()
