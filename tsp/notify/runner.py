@@ -1,0 +1,186 @@
+"""Empties the outbox: claims a message with a lease, sends it, writes down how it went.
+
+Any number of runners may work at one outbox. A claim is a row update in a transaction of its own,
+so each message is with one runner at a time and goes once; only where a runner dies between
+sending and writing that down does the message go again, after its lease, with the same id.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from hsm.errors import HsmError
+from tsp.core.clock import Clock
+from tsp.core.database import Database
+from tsp.core.errors import Invalid, Unavailable
+from tsp.core.randomness import Randomness, new_id
+from tsp.core.sealing import Sealer
+from tsp.notify.outbox import context
+from tsp.notify.sending import Letter, Sender, SendFailed
+from tsp.notify.tables import Message, MessageState
+
+log = logging.getLogger("tsp.notify")
+
+_SWEEP_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class RunnerRules:
+    """`lease` and `pauses` in seconds: the pause after each failed attempt; after the last it has failed.
+
+    A lease must be longer than one sending can take. Ended messages are erased after `keep` days.
+    """
+
+    lease: int = 120
+    pauses: tuple[int, ...] = (5, 15, 60, 300, 900, 3600, 3600)
+    keep: int = 30
+
+
+class Runner:
+    """One sender of messages; `senders` by channel (`mail`, `sms`)."""
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        clock: Clock,
+        randomness: Randomness,
+        senders: Mapping[str, Sender],
+        rules: RunnerRules | None = None,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._clock = clock
+        self._senders = senders
+        self._rules = rules or RunnerRules()
+        self._name = new_id(randomness)
+
+    def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
+        """Works until `stop` is set, looking again every `idle` seconds when there is nothing to do.
+
+        Where the database is away it waits longer and goes on. Old messages are erased every hour.
+        """
+        swept = -_SWEEP_SECONDS
+        while not stop.is_set():
+            try:
+                busy = self.run_once()
+                if not busy and self._clock.monotonic() - swept >= _SWEEP_SECONDS:
+                    self.sweep()
+                    swept = self._clock.monotonic()
+            except Unavailable as error:
+                log.warning("outbox waits: %s %s", error.code, error.facts)
+                stop.wait(max(idle, 1.0))
+                continue
+            if not busy:
+                stop.wait(idle)
+
+    def run_once(self) -> bool:
+        """Deals with one due message; False when there was none."""
+        message = self._claim()
+        if message is None:
+            return False
+        try:
+            sender = self._senders.get(message.channel)
+            if sender is None:
+                raise SendFailed("channel-unknown", permanent=True)
+            sender.send(self._open(message))
+        except SendFailed as failure:
+            self._failed(message, failure)
+        else:
+            self._settle(message, MessageState.SENT, None)
+        return True
+
+    def sweep(self) -> int:
+        """Erases messages that ended long ago; how many."""
+        before = self._clock.now() - timedelta(days=self._rules.keep)
+        with self._database.write() as session:
+            result = session.execute(delete(Message).where(Message.ended < before))
+            return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it
+
+    def _claim(self) -> Message | None:
+        """The next due message, now leased to this runner; messages that have expired end here."""
+        now = self._clock.now()
+        with self._database.write() as session:
+            while True:
+                message = session.scalar(
+                    select(Message)
+                    .where(
+                        Message.state == MessageState.WAITING,
+                        Message.due <= now,
+                        or_(Message.lease_until.is_(None), Message.lease_until <= now),
+                    )
+                    .order_by(Message.due, Message.created)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                )
+                if message is None:
+                    return None
+                if message.expires is not None and message.expires <= now:
+                    _end(message, MessageState.EXPIRED, "expired", now)
+                elif message.attempts > len(self._rules.pauses):
+                    _end(message, MessageState.FAILED, message.cause or "runner-died", now)
+                else:
+                    break
+                log.info("message %s %s %s", message.id, message.purpose, message.state)
+                session.flush()
+            message.attempts += 1
+            message.worker = self._name
+            message.lease_until = now + timedelta(seconds=self._rules.lease)
+            return message
+
+    def _open(self, message: Message) -> Letter:
+        try:
+            content = json.loads(self._sealer.open(message.sealed, context(message.id)))
+        except Invalid:
+            raise SendFailed("sealed-damaged", permanent=True) from None
+        except HsmError as error:
+            raise SendFailed(error.code, permanent=False) from None
+        return Letter(message.id, content["to"], content["text"], content.get("subject", ""))
+
+    def _failed(self, message: Message, failure: SendFailed) -> None:
+        if failure.permanent or message.attempts > len(self._rules.pauses):
+            self._settle(message, MessageState.FAILED, failure.cause)
+            return
+        pause = timedelta(seconds=self._rules.pauses[message.attempts - 1])
+        log.info("message %s %s again in %s: %s", message.id, message.purpose, pause, failure.cause)
+        with self._database.write() as session:
+            row = self._mine(session, message)
+            if row is not None:
+                row.due = self._clock.now() + pause
+                row.worker = row.lease_until = None
+                row.cause = failure.cause[:60]
+
+    def _settle(self, message: Message, state: MessageState, cause: str | None) -> None:
+        log.info("message %s %s %s %s", message.id, message.purpose, state, cause or "")
+        with self._database.write() as session:
+            row = self._mine(session, message)
+            if row is not None:
+                _end(row, state, cause, self._clock.now())
+
+    def _mine(self, session: Session, message: Message) -> Message | None:
+        """The row, if the lease is still this runner's: whoever took it over settles it."""
+        row = session.get(Message, message.id, with_for_update=True)
+        if row is None or row.worker != self._name or row.attempts != message.attempts:
+            log.warning("message %s was taken over", message.id)
+            return None
+        return row
+
+
+def _end(message: Message, state: MessageState, cause: str | None, now: datetime) -> None:
+    message.state = state
+    message.cause = cause[:60] if cause else None
+    message.ended = now
+    message.sealed = b""
+    message.worker = message.lease_until = None
+
+
+def backlog(session: Session) -> dict[str, int]:
+    """How many messages are in each state: for metrics and `tsp doctor`."""
+    rows = session.execute(select(Message.state, func.count()).group_by(Message.state))
+    return {str(state): int(count) for state, count in rows}
