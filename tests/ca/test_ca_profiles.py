@@ -1,0 +1,160 @@
+"""Profiles: the shipped ones say what the duties ask, and combinations that the standards forbid are refused."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ca.ca_kit import ARC, ROOT, profiles
+from tsp.ca.profiles import load_profiles
+from tsp.core.errors import Invalid
+
+ONE_TIME = ("advanced", "advanced-qualified", "qualified")
+
+
+@pytest.mark.requirement("CA-1", "CA-2", "CA-3")
+def test_shipped_profiles_are_the_kinds_that_the_platform_issues() -> None:
+    assert set(profiles()) == {
+        *ONE_TIME,
+        "ocsp-responder",
+        "root-ca",
+        "subordinate-ca",
+        "tls-server",
+        "tsu",
+    }
+
+
+@pytest.mark.requirement("CA-4", "SIG-3")
+@pytest.mark.parametrize(
+    ("name", "qualified", "in_device", "policy"),
+    [
+        ("advanced", False, False, "0.4.0.2042.1.3"),
+        ("advanced-qualified", True, False, "0.4.0.194112.1.0"),
+        ("qualified", True, True, "0.4.0.194112.1.2"),
+    ],
+)
+def test_one_time_profiles_claim_what_they_may(name: str, qualified: bool, in_device: bool, policy: str) -> None:
+    profile = profiles()[name]
+    assert (profile.qualified, profile.needs_qscd) == (qualified, in_device)
+    assert policy in profile.policies
+    assert profile.lifetime.seconds == 3600
+    assert profile.key_usage == ("nonRepudiation",)
+    status = profile.status
+    assert (status.validity_assured, status.ocsp, status.no_rev_avail, status.crl) == (True, True, False, False)
+
+
+def test_own_policies_stand_under_the_configured_arc() -> None:
+    assert profiles()["advanced"].policies[0] == f"{ARC}.1.1"
+    assert load_profiles(ROOT / "conf" / "profiles", "2.25.7")["tsu"].policies[0] == "2.25.7.2.1"
+
+
+def test_profiles_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        profiles()["advanced"].ca = True
+
+
+def _write(directory: Path, name: str, changes: dict[str, Any]) -> None:
+    """A shipped profile with dotted keys changed (None takes one out)."""
+    raw = tomllib.loads((ROOT / "conf" / "profiles" / f"{name}.toml").read_text())
+    for dotted, value in changes.items():
+        *path, last = dotted.split(".")
+        table = raw
+        for part in path:
+            table = table.setdefault(part, {})
+        if value is None:
+            table.pop(last)
+        else:
+            table[last] = value
+    lines = [f"{key} = {_toml(value)}" for key, value in raw.items()]
+    (directory / f"{name}.toml").write_text("\n".join(lines))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(inner) for inner in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+FORBIDDEN = [
+    ("advanced", {"status.no_rev_avail": True}, "RFC 9608"),
+    ("advanced", {"status.ocsp": False}, "GEN-4.3.11-2A"),
+    ("advanced", {"status.ca_issuers": False}, "GEN-4.4.1-3"),
+    ("advanced", {"lifetime": {"hours": 24}}, "GEN-6.6.1-05"),
+    ("advanced", {"lifetime": {"hours": 1, "days": 1}}, "either days or hours"),
+    ("advanced", {"lifetime": {}}, "either days or hours"),
+    ("advanced", {"key_usage": ["digitalSignature"]}, "NAT-4.3.2-2"),
+    ("advanced", {"key_usage": ["nonRepudiation", "cRLSign"]}, "NAT-4.3.2-1"),
+    ("advanced", {"policies": []}, "GEN-4.3.3-1"),
+    ("advanced", {"policies": ["2.5.29.32.0"]}, "anyPolicy"),
+    ("advanced", {"policies": ["own..1"]}, "policies"),
+    ("advanced", {"path_length": 0}, "path_length"),
+    ("advanced", {"qc_statements.compliance": True}, "QCS-5.2-2"),
+    ("advanced", {"qc_statements.sscd": True}, "4.2.2"),
+    ("advanced", {"policies": ["own.1.1", "0.4.0.194112.1.0"]}, "QCS-5.2-2"),
+    ("advanced-qualified", {"qc_statements.sscd": True}, "-qscd"),
+    ("advanced-qualified", {"policies": ["0.4.0.194112.1.2"]}, "-qscd"),
+    ("advanced-qualified", {"policies": ["0.4.0.194112.1.0", "0.4.0.194112.1.1"]}, "one QCP policy"),
+    ("advanced-qualified", {"policies": ["0.4.0.194112.1.1"]}, "natural persons"),
+    ("advanced-qualified", {"qc_statements.type": None}, "states its type"),
+    ("advanced-qualified", {"qc_statements.pds": False}, "disclosure"),
+    ("qualified", {"qc_statements.sscd": False}, "-qscd"),
+    ("tsu", {"extended_key_usage": ["timeStamping", "serverAuth"], "host_names": True}, "RFC 3161"),
+    ("tsu", {"private_key_days": 1461}, "TIS-7.6.7-04"),
+    ("tsu", {"private_key_days": None}, "TIS-7.6.7-04"),
+    ("ocsp-responder", {"status.ocsp": True}, "CSS-6.6.3-01B"),
+    ("ocsp-responder", {"status.nocheck": False}, "nocheck"),
+    ("ocsp-responder", {"extended_key_usage": []}, "RFC 6960"),
+    ("tls-server", {"host_names": False}, "RFC 9525"),
+    ("root-ca", {"status.ocsp": True}, "a root names no"),
+    ("root-ca", {"key_usage": ["keyCertSign"]}, "4.2.1.3"),
+    ("root-ca", {"subject": "natural-person"}, "legal person"),
+    ("subordinate-ca", {"extended_key_usage": ["timeStamping"]}, "4.2.1.12"),
+    ("subordinate-ca", {"status.validity_assured": True, "lifetime": {"hours": 1}}, "for end certificates"),
+    ("subordinate-ca", {"status.crl": False}, "GEN-4.3.11-2A"),
+    ("subordinate-ca", {"status.crl": False, "status.no_rev_avail": True}, "for end certificates"),
+]
+
+
+@pytest.mark.requirement("CA-4")
+@pytest.mark.parametrize(("name", "changes", "why"), FORBIDDEN)
+def test_forbidden_combination_is_refused(tmp_path: Path, name: str, changes: dict[str, Any], why: str) -> None:
+    _write(tmp_path, name, changes)
+    with pytest.raises(Invalid, match=r"profile-invalid") as caught:
+        load_profiles(tmp_path, ARC)
+    assert why in caught.value.sentence
+    assert caught.value.facts == {"file": f"{name}.toml"}
+
+
+@pytest.mark.parametrize("name", [*ONE_TIME, "tsu", "ocsp-responder", "tls-server", "root-ca", "subordinate-ca"])
+def test_unchanged_profile_passes_the_same_way(tmp_path: Path, name: str) -> None:
+    _write(tmp_path, name, {})
+    assert load_profiles(tmp_path, ARC)[name] == profiles()[name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lifetim": 1}, "advanced.toml: lifetim: unknown key, did you mean lifetime?"),
+        ({"status.oscp": True}, "advanced.toml: status.oscp: unknown key, did you mean ocsp?"),
+        ({"lifetime": {"hours": "1"}}, "advanced.toml: lifetime.hours: Input should be a valid integer"),
+        ({"name": "other"}, "advanced.toml: name must be advanced"),
+    ],
+)
+def test_mistakes_are_named_with_file_and_key(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    _write(tmp_path, "advanced", changes)
+    with pytest.raises(Invalid) as caught:
+        load_profiles(tmp_path, ARC)
+    assert caught.value.sentence == sentence
+
+
+def test_broken_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="there are no profiles"):
+        load_profiles(tmp_path, ARC)
+    (tmp_path / "a.toml").write_text("name = ")
+    with pytest.raises(Invalid, match=r"a\.toml: not TOML"):
+        load_profiles(tmp_path, ARC)

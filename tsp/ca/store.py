@@ -1,0 +1,123 @@
+"""The artefacts of the ceremony on disk: PEM certificates and the root's CRL (DER) in one directory."""
+
+import hashlib
+from pathlib import Path
+
+from asn1crypto import crl, pem, x509
+
+from tsp.ca import oids
+from tsp.ca.certificate import IssuerFacts
+from tsp.ca.plan import ENTRIES
+from tsp.core.der import implicit, integer, oid, seq, set_of, tlv
+from tsp.core.errors import NotFound, Unavailable
+
+CRL_FILE = "root.crl"
+TRANSCRIPT_FILE = "transcript.json"
+RENEWALS_FILE = "renewals.json"
+#: The two authorities below the root, which certify others.
+ISSUERS = ("issuing", "infrastructure")
+
+
+def to_pem(certificate: bytes) -> bytes:
+    """A DER certificate as PEM (RFC 7468, 5)."""
+    return bytes(pem.armor("CERTIFICATE", certificate))
+
+
+def from_pem(data: bytes) -> bytes:
+    """The DER certificate in a PEM file; ValueError where there is none."""
+    kind, _, der = pem.unarmor(data)
+    if kind != "CERTIFICATE":
+        raise ValueError("not a certificate")
+    return bytes(der)
+
+
+def certs_only(certificates: list[bytes]) -> bytes:
+    """A certs-only message: SignedData without content and signers (RFC 8551, 3.8)."""
+    data = seq(
+        integer(1),
+        set_of(),
+        seq(oid(oids.DATA)),
+        implicit(0, set_of(*certificates)),
+        set_of(),
+    )
+    return seq(oid(oids.SIGNED_DATA), tlv(0xA0, data))
+
+
+class CaStore:
+    """What the ceremony made, as DER, read when the store is made.
+
+    Raises `NotFound` (ceremony-missing) where there was no ceremony yet, and `Unavailable`
+    (ca-store-damaged) where a file is not what its name says.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        if not (directory / TRANSCRIPT_FILE).is_file():
+            raise NotFound("ceremony-missing", "There are no authorities yet. Run the key ceremony first.")
+        self._certificates = {name: self._certificate(name) for name in ENTRIES}
+        self.root_crl = self._crl()
+
+    @property
+    def root(self) -> bytes:
+        """The root's own certificate."""
+        return self._certificates["root"]
+
+    @property
+    def issuing(self) -> bytes:
+        """The certificate of the authority for one-time keys."""
+        return self._certificates["issuing"]
+
+    @property
+    def infrastructure(self) -> bytes:
+        """The certificate of the authority for the provider's own services."""
+        return self._certificates["infrastructure"]
+
+    @property
+    def tsu(self) -> bytes:
+        """The certificate of the time-stamping unit."""
+        return self._certificates["tsu"]
+
+    @property
+    def ocsp(self) -> dict[str, bytes]:
+        """The responders' certificates by the issuer that they answer for."""
+        return {issuer: self._certificates[f"ocsp-{issuer}"] for issuer in ISSUERS}
+
+    def certificate(self, name: str) -> bytes:
+        """The certificate of one entry of the plan; KeyError for any other name."""
+        return self._certificates[name]
+
+    def facts(self, issuer: str) -> IssuerFacts:
+        """What of an issuer goes into the certificates that it signs."""
+        return IssuerFacts.of(issuer, self._certificates[issuer])
+
+    def chain(self, name: str) -> list[bytes]:
+        """The certificates from one entry up to the root, the entry's own first."""
+        below = {"root": [], "issuing": ["root"], "infrastructure": ["root"], "ocsp-issuing": ["issuing", "root"]}
+        return [self._certificates[step] for step in [name, *below.get(name, ["infrastructure", "root"])]]
+
+    def _certificate(self, name: str) -> bytes:
+        try:
+            der = from_pem((self.directory / f"{name}.pem").read_bytes())
+            x509.Certificate.load(der, strict=True).native  # noqa: B018  (reads every field)
+        except (OSError, ValueError) as error:
+            raise _damaged(f"{name}.pem") from error
+        return der
+
+    def _crl(self) -> bytes:
+        try:
+            der = (self.directory / CRL_FILE).read_bytes()
+            crl.CertificateList.load(der, strict=True).native  # noqa: B018
+        except (OSError, ValueError) as error:
+            raise _damaged(CRL_FILE) from error
+        return der
+
+
+def sha256_hex(data: bytes) -> str:
+    """The digest under which the transcript knows an artefact."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _damaged(file: str) -> Unavailable:
+    return Unavailable(
+        "ca-store-damaged", f"{file} is missing or damaged. Restore it from the ceremony's copy.", file=file
+    )

@@ -1,0 +1,71 @@
+"""Every certificate that was issued, and what is known of its status."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import LargeBinary, String
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from tsp.core.database import Base
+
+
+class Certificate(Base):
+    """One issued certificate. Rows are kept (CA-5, CA-6); `revoked_at` is set once and never cleared."""
+
+    __tablename__ = "certificate"
+
+    #: 16 octets as 32 lower-case hexadecimal digits: unique over all issuers.
+    serial: Mapped[str] = mapped_column(String(32), primary_key=True)
+    #: Role of the issuer: root, issuing or infrastructure.
+    issuer: Mapped[str] = mapped_column(String(16))
+    profile: Mapped[str] = mapped_column(String(64))
+    #: Opaque account id of the person, none for the provider's own certificates.
+    subject_ref: Mapped[str | None] = mapped_column(String(64), index=True)
+    not_before: Mapped[datetime]
+    not_after: Mapped[datetime]
+    der: Mapped[bytes] = mapped_column(LargeBinary)
+    issued_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    #: A name of `crl.REASONS`.
+    reason: Mapped[str | None] = mapped_column(String(32))
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """What a responder may say of a certificate. Good is one that was issued and not revoked."""
+
+    serial: str
+    issuer: str
+    profile: str
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime
+    revoked_at: datetime | None
+    reason: str | None
+
+    @property
+    def revoked(self) -> bool:
+        """Whether it was revoked, for good (EN 319 411-1 REV-6.3.9-04)."""
+        return self.revoked_at is not None
+
+
+def serial_text(serial: int) -> str:
+    """A serial number as the table's key."""
+    return f"{serial:032x}"
+
+
+def status(session: Session, issuer: str, serial: str) -> CertificateStatus | None:
+    """The status of the certificate with this serial number under this issuer; None was never issued."""
+    row = session.get(Certificate, serial)
+    if row is None or row.issuer != issuer:
+        return None
+    return CertificateStatus(
+        serial=row.serial,
+        issuer=row.issuer,
+        profile=row.profile,
+        not_before=row.not_before,
+        not_after=row.not_after,
+        issued_at=row.issued_at,
+        revoked_at=row.revoked_at,
+        reason=row.reason,
+    )

@@ -1,0 +1,159 @@
+"""After the ceremony: checking its artefacts, registering them, renewing what is short-lived."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from asn1crypto import crl as asn1_crl
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from sqlalchemy.orm import Session
+
+from tsp.ca.authority import Authority, IssuingKey
+from tsp.ca.ceremony import TRANSCRIPT_FORM, make_root_crl
+from tsp.ca.crl import RevokedCertificate
+from tsp.ca.lint import lint_crl
+from tsp.ca.plan import ENTRIES, CeremonyPlan
+from tsp.ca.store import CRL_FILE, ISSUERS, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, sha256_hex, to_pem
+from tsp.ca.tables import Certificate, serial_text
+from tsp.core.clock import Clock
+from tsp.core.errors import Unavailable
+from tsp.core.files import write_atomic
+
+
+def read_transcript(directory: Path) -> dict[str, Any]:
+    """The transcript of the ceremony; `Unavailable` (ca-store-damaged) where it cannot be read."""
+    try:
+        transcript = json.loads((directory / TRANSCRIPT_FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise Unavailable(
+            "ca-store-damaged", "The ceremony's transcript is missing or damaged. Restore it from its copy."
+        ) from error
+    if not isinstance(transcript, dict) or transcript.get("form") != TRANSCRIPT_FORM:
+        raise Unavailable("ca-store-damaged", "The ceremony's transcript is not of a form that is known here.")
+    return transcript
+
+
+def read_renewals(directory: Path) -> list[dict[str, str]]:
+    """What was renewed since the ceremony, oldest first: file, at, sha256."""
+    path = directory / RENEWALS_FILE
+    return list(json.loads(path.read_bytes())) if path.exists() else []
+
+
+def verify_ceremony(directory: Path, now: datetime) -> list[str]:
+    """Everything that is wrong with the artefacts in `directory`, in sentences; empty where all is well.
+
+    Compares each file with the digest in the transcript (or of its last renewal), each certificate with
+    its issuer's key and with the key that the transcript names, and the CRL with the root.
+    """
+    transcript, store = read_transcript(directory), CaStore(directory)
+    digests = dict(transcript["artefacts"]) | {r["file"]: r["sha256"] for r in read_renewals(directory)}
+    problems = [
+        f"{file} is not what the transcript says"
+        for file, digest in sorted(digests.items())
+        if not (directory / file).is_file() or sha256_hex((directory / file).read_bytes()) != digest
+    ]
+    for name in ENTRIES:
+        problems += _certificate_problems(store, name, transcript)
+    root = store.facts("root")
+    public = load_der_public_key(root.spki)
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        return [*problems, "the root's key is not on an elliptic curve"]
+    problems += [f"root.crl: {finding.rule} ({finding.clause})" for finding in lint_crl(store.root_crl, root, public)]
+    if crl_facts(store.root_crl)[2] <= now:
+        problems.append("root.crl has expired; renew it with the root's token")
+    return problems
+
+
+def _certificate_problems(store: CaStore, name: str, transcript: Mapping[str, Any]) -> list[str]:
+    issuer = transcript["certificates"][name]["issuer"]
+    certificate = x509.load_der_x509_certificate(store.certificate(name))
+    problems = []
+    try:
+        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(store.certificate(issuer)))
+    except (InvalidSignature, ValueError, TypeError):
+        problems.append(f"{name}.pem is not signed by {issuer}")
+    spki = asn1_x509.Certificate.load(store.certificate(name)).public_key.dump()
+    if sha256_hex(spki) != transcript["keys"][name]["spki_sha256"]:
+        problems.append(f"{name}.pem has another key than the ceremony made")
+    return problems
+
+
+def crl_facts(crl: bytes) -> tuple[int, datetime, datetime]:
+    """Number, thisUpdate and nextUpdate of one of our CRLs."""
+    parsed = asn1_crl.CertificateList.load(crl)
+    tbs = parsed["tbs_cert_list"]
+    return parsed.crl_number_value.native, tbs["this_update"].native, tbs["next_update"].native
+
+
+def register(session: Session, directory: Path, now: datetime) -> int:
+    """Puts the ceremony's certificates into the table, so that their status can be told; returns how many were new.
+
+    May be called again at any time: those that are known stay as they are.
+    """
+    transcript, store = read_transcript(directory), CaStore(directory)
+    added = 0
+    for name in ENTRIES:
+        facts = transcript["certificates"][name]
+        row = _row(store.certificate(name), facts["issuer"], facts["profile"], now)
+        if session.get(Certificate, row.serial) is None:
+            session.add(row)
+            added += 1
+    return added
+
+
+def _row(der: bytes, issuer: str, profile: str, now: datetime) -> Certificate:
+    parsed = asn1_x509.Certificate.load(der)
+    return Certificate(
+        serial=serial_text(parsed.serial_number),
+        issuer=issuer,
+        profile=profile,
+        subject_ref=None,
+        not_before=parsed.not_valid_before,
+        not_after=parsed.not_valid_after,
+        der=der,
+        issued_at=now,
+        revoked_at=None,
+        reason=None,
+    )
+
+
+def renew_root_crl(
+    directory: Path, root: IssuingKey, clock: Clock, *, days: int, revoked: Sequence[RevokedCertificate]
+) -> bytes:
+    """Signs the next CRL of the root (number one higher), publishes it in `directory`, and returns it (DER)."""
+    now = clock.now()
+    number, _, _ = crl_facts(CaStore(directory).root_crl)
+    crl = make_root_crl(root, number=number + 1, now=now, days=days, revoked=revoked)
+    _replace(directory, CRL_FILE, crl, now)
+    return crl
+
+
+def renew_responders(directory: Path, plan: CeremonyPlan, authority: Authority, clock: Clock) -> list[Certificate]:
+    """Certifies the responders' keys anew, publishes the certificates in `directory`, and returns their rows.
+
+    The responders' token is not needed: keys and names stay. `authority` has the issuing and the
+    infrastructure key.
+    """
+    store, now = CaStore(directory), clock.now()
+    rows = []
+    for issuer in ISSUERS:
+        name = f"ocsp-{issuer}"
+        spki = asn1_x509.Certificate.load(store.certificate(name)).public_key.dump()
+        prepared = authority.prepare(plan.entries[name].profile, plan.name(name), spki, now=now, issuer=issuer)
+        issued = authority.issue(prepared)
+        _replace(directory, f"{name}.pem", to_pem(issued.der), now)
+        rows.append(authority.row(issued, None))
+    return rows
+
+
+def _replace(directory: Path, file: str, content: bytes, now: datetime) -> None:
+    """Writes the artefact, then its digest: a crash between the two shows in `verify_ceremony`."""
+    write_atomic(directory / file, content)
+    renewals = [*read_renewals(directory), {"file": file, "at": now.isoformat(), "sha256": sha256_hex(content)}]
+    write_atomic(directory / RENEWALS_FILE, json.dumps(renewals, indent=2).encode() + b"\n")
