@@ -1,0 +1,186 @@
+"""That an approval signs once: granted -> reserved -> signed | released, each move a compare-and-swap.
+
+Every function works in the caller's transaction and is a no-op or an error where the row is not in
+the state that the move starts from. What may happen once is thereby decided by the database.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import CursorResult, Update, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from tsp.core.errors import Conflict, Refused
+from tsp.engine.activation import Activation, Activator
+from tsp.engine.tables import (
+    ABANDONED,
+    DONE,
+    GRANTED,
+    PENDING,
+    RELEASED,
+    RESERVED,
+    SIGNED,
+    Approval,
+    SignatureIntent,
+)
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """One worker's turn on one approval."""
+
+    jti: str
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How long a turn is believed in (`lease`), and how long after the first one may follow (`finish`)."""
+
+    lease: timedelta = timedelta(seconds=30)
+    finish: timedelta = timedelta(hours=1)
+
+
+def is_signed(session: Session, activation: Activation) -> bool:
+    """Whether this very approval was used up. `Conflict` (approval-spent) where its id stands for another."""
+    row = session.get(Approval, activation.jti)
+    if row is not None and row.sad_sha256 != activation.sad_sha256:
+        raise _spent()
+    return row is not None and row.state == SIGNED
+
+
+def reserve(
+    session: Session, activation: Activation, *, activator: Activator, worker: str, now: datetime, terms: Terms
+) -> Reservation | None:
+    """Takes the approval for one attempt and writes down what the attempt intends; None where it is signed.
+
+    Raises `Refused` (approval-expired) at the first sight of a stale approval, or when the time to
+    finish an interrupted one is over; `Conflict`: approval-in-use, approval-spent.
+    """
+    row = session.get(Approval, activation.jti, with_for_update=True) or _first_sight(session, activation)
+    if row.sad_sha256 != activation.sad_sha256:
+        raise _spent()
+    if row.state == SIGNED:
+        return None
+    if row.state == RESERVED:
+        raise _in_use()
+    if row.first_reserved_at is None:
+        activator.require_fresh(activation)
+    elif now > row.first_reserved_at + terms.finish:
+        raise Refused("approval-expired", "The time for this approval is over. Approve the signature again.")
+    attempt = row.attempt + 1
+    move = (
+        update(Approval)
+        .where(Approval.jti == row.jti, Approval.state.in_((GRANTED, RELEASED)), Approval.attempt == row.attempt)
+        .values(
+            state=RESERVED,
+            attempt=attempt,
+            worker=worker,
+            lease_until=now + terms.lease,
+            first_reserved_at=row.first_reserved_at or now,
+        )
+    )
+    if not _moved(session, move):
+        raise _in_use()
+    for ordinal, document in enumerate(activation.documents):
+        intent = SignatureIntent(
+            jti=row.jti,
+            attempt=attempt,
+            ordinal=ordinal,
+            digest=document.digest_signed,
+            intended_at=now,
+            outcome=PENDING,
+        )
+        session.add(intent)
+    return Reservation(row.jti, attempt, worker)
+
+
+def plan(session: Session, held: Reservation, ordinal: int, *, serial: str, public_key_sha256: str) -> None:
+    """Adds the planned certificate to the intent. `Conflict` (approval-in-use) where the turn was lost."""
+    intent = session.get_one(SignatureIntent, (held.jti, held.attempt, ordinal))
+    if intent.outcome != PENDING:
+        raise _in_use()
+    intent.serial, intent.public_key_sha256 = serial, public_key_sha256
+
+
+def finish(session: Session, held: Reservation, *, now: datetime) -> None:
+    """reserved -> signed, by the holder of the turn alone; `Conflict` (approval-in-use) where it was lost."""
+    move = _held(held).values(state=SIGNED, worker=None, lease_until=None, signed_at=now)
+    if not _moved(session, move):
+        raise _in_use()
+    _settle(session, held, DONE)
+
+
+def release(session: Session, held: Reservation) -> list[str] | None:
+    """reserved -> released; the serial numbers that were planned in vain, None where nothing was to release."""
+    if not _moved(session, _held(held).values(state=RELEASED, worker=None, lease_until=None)):
+        return None
+    _settle(session, held, ABANDONED)
+    planned = select(SignatureIntent.serial).where(
+        SignatureIntent.jti == held.jti,
+        SignatureIntent.attempt == held.attempt,
+        SignatureIntent.serial.is_not(None),
+    )
+    return [serial for serial in session.scalars(planned) if serial]
+
+
+def overdue(session: Session, now: datetime) -> Sequence[Reservation]:
+    """Reservations whose lease has passed: candidates for release, if their workers are dead."""
+    found = select(Approval).where(Approval.state == RESERVED, Approval.lease_until < now)
+    return [Reservation(row.jti, row.attempt, row.worker or "") for row in session.scalars(found)]
+
+
+def _first_sight(session: Session, activation: Activation) -> Approval:
+    row = Approval(
+        jti=activation.jti,
+        sad_sha256=activation.sad_sha256,
+        kind=activation.kind,
+        client=activation.client,
+        subject_ref=activation.subject_ref,
+        session=activation.session,
+        expires_at=activation.expires_at,
+        state=GRANTED,
+        attempt=0,
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        # Somebody else saw it first, a moment ago.
+        return session.get_one(Approval, activation.jti, with_for_update=True)
+    return row
+
+
+def _held(held: Reservation) -> Update:
+    return update(Approval).where(
+        Approval.jti == held.jti,
+        Approval.state == RESERVED,
+        Approval.attempt == held.attempt,
+        Approval.worker == held.worker,
+    )
+
+
+def _moved(session: Session, move: Update) -> bool:
+    result = session.execute(move, execution_options={"synchronize_session": False})
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
+
+
+def _settle(session: Session, held: Reservation, outcome: str) -> None:
+    session.execute(
+        update(SignatureIntent)
+        .where(SignatureIntent.jti == held.jti, SignatureIntent.attempt == held.attempt)
+        .values(outcome=outcome),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _in_use() -> Conflict:
+    return Conflict("approval-in-use", "This approval is being used right now. Ask again in a moment.")
+
+
+def _spent() -> Conflict:
+    return Conflict("approval-spent", "This approval was used already. Approve the signature again.")

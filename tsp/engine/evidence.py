@@ -1,0 +1,118 @@
+"""The evidence record of one signature (EVD-1): key, certificate, approval, digests, signature, destruction.
+
+A record is canonical JSON (RFC 8785) that is written once, in the transaction of the signature. It
+names people only by opaque references; the public log holds the salted digest of its digest alone.
+"""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hsm import TokenState
+from tsp.audit.canonical import Json
+from tsp.audit.entries import timestamp
+from tsp.audit.tables import Entry, latest_signed
+from tsp.engine.activation import Activation, ApprovedDocument
+from tsp.engine.approvals import Reservation
+from tsp.engine.onetime import SignedOnce, Step
+from tsp.engine.tables import Evidence
+
+FORMAT = "enkrat-evidence-1"
+#: Nobody but the identity provider says that the person approved (EVD-4). Stands in every record
+#: until a person's own key signs approvals and the engine checks that signature.
+ATTESTED_BY_PROVIDER = "attested-by-provider"
+
+
+def build_record(
+    *,
+    evidence_id: str,
+    activation: Activation,
+    document: ApprovedDocument,
+    reservation: Reservation,
+    made: SignedOnce,
+    token: TokenState,
+    moments: dict[str, datetime],
+) -> dict[str, Json]:
+    """The record as values. `moments` are those of the call; the key's own are added."""
+    times = {**moments, **{_moment_name(step): at for step, at in made.times.items()}}
+    return {
+        "format": FORMAT,
+        "id": evidence_id,
+        "approval": _approval(activation),
+        "document": {
+            "digest_algorithm": "sha256",
+            "digest_shown": document.digest_shown,
+            "digest_signed": document.digest_signed,
+            "pages": document.pages,
+        },
+        "key": {
+            "algorithm": "ECDSA P-256",
+            "public_key_sha256": _sha256(made.public_spki),
+            "attributes": asdict(made.attributes),
+            "destruction": asdict(made.destruction),
+            "token": {"manufacturer": token.manufacturer, "model": token.model, "serial": token.serial},
+        },
+        "certificate": {
+            "serial": made.issued.serial,
+            "sha256": _sha256(made.issued.der),
+            "issuer": made.issued.issuer,
+            "profile": made.issued.profile,
+            "not_before": timestamp(made.issued.not_before),
+            "not_after": timestamp(made.issued.not_after),
+        },
+        "signature": {
+            "algorithm": "ecdsa-with-SHA256",
+            "signed_attributes_sha256": _sha256(made.signed_attributes),
+            "value_sha256": _sha256(made.signature),
+            "cms_sha256": _sha256(made.cms),
+        },
+        "attempt": {"number": reservation.attempt, "worker": reservation.worker},
+        "times": {name: timestamp(at) for name, at in times.items()},
+    }
+
+
+def decode_record(stored: str) -> dict[str, Any]:
+    """A stored record as values."""
+    found: dict[str, Any] = json.loads(stored)
+    return found
+
+
+def position_in_log(session: Session, evidence_id: str) -> int | None:
+    """The record's place in the public log; None while no signed checkpoint covers it ("pending")."""
+    position = session.scalar(
+        select(Entry.position).join(Evidence, Evidence.entry_id == Entry.id).where(Evidence.id == evidence_id)
+    )
+    head = latest_signed(session)
+    return position if position is not None and head is not None and position < head.size else None
+
+
+def _approval(activation: Activation) -> dict[str, Json]:
+    return {
+        "jti": activation.jti,
+        "sad_sha256": activation.sad_sha256,
+        "issuer": activation.issuer,
+        "client": activation.client,
+        "subject": activation.subject_ref,
+        "kind": activation.kind,
+        "session": activation.session,
+        "idv": activation.idv,
+        "acr": activation.acr,
+        "amr": list(activation.amr),
+        "auth_time": timestamp(activation.auth_time),
+        "issued_at": timestamp(activation.issued_at),
+        "expires_at": timestamp(activation.expires_at),
+        "attestation": ATTESTED_BY_PROVIDER,
+    }
+
+
+def _moment_name(step: Step) -> str:
+    return step.value.replace("-", "_")
+
+
+def _sha256(data: bytes) -> str:
+    return sha256(data).hexdigest()

@@ -1,0 +1,186 @@
+"""What is said on the engine's Unix socket, and the client's side of it.
+
+A frame is four octets of length (big-endian) and a JSON object in UTF-8. Requests have `op` (sign,
+status) and its fields; answers have `result`, or `error` with kind, code, sentence and facts of the
+error family. Octet strings travel as base64. One connection carries any number of requests, one at
+a time.
+"""
+
+import base64
+import json
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tsp.core.errors import Conflict, Invalid, NotFound, Refused, TooMany, TspError, Unavailable
+
+#: A request with a hundred documents has some 60 kB; an answer some 10 kB a document.
+MAX_REQUEST = 1024 * 1024
+MAX_ANSWER = 32 * 1024 * 1024
+_LENGTH = struct.Struct(">I")
+_KINDS: dict[str, type[TspError]] = {kind.kind: kind for kind in (Invalid, Refused, NotFound, Conflict, Unavailable)}
+
+
+@dataclass(frozen=True)
+class SignRequest:
+    """An approval (SAD), the client's proof for it, and the digests (hex) in the approval's order."""
+
+    approval: str
+    proof: str
+    digests: Sequence[str]
+
+
+@dataclass(frozen=True)
+class SignatureResult:
+    """One signature: detached CMS (B-B) and certificate as DER, the evidence, and its leaf hash (hex) in the log."""
+
+    digest: str
+    cms: bytes
+    certificate: bytes
+    evidence_id: str
+    evidence: Mapping[str, Any]
+    leaf: str
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """`keys_alive` counts one-time keys in the token: zero unless something is being signed now."""
+
+    keys_alive: int
+    suspended: bool
+    worker: str
+    token: str
+    token_present: bool
+    free_one_time: int
+
+
+class EngineClient:
+    """The engine as other processes see it. `timeout` (seconds) bounds each wait for the engine."""
+
+    def __init__(self, socket_path: Path, *, timeout: float = 30.0) -> None:
+        self._path = socket_path
+        self._timeout = timeout
+
+    def sign(self, request: SignRequest) -> list[SignatureResult]:
+        """Has the approved documents signed; asking again with the same approval gives the same result.
+
+        Raises the engine's errors, and `Unavailable` (engine-unavailable) where it does not answer in
+        time: whether it signed is then unknown, and asking again tells.
+        """
+        fields = {"approval": request.approval, "proof": request.proof, "digests": list(request.digests)}
+        return [parse_result(item) for item in self._call("sign", fields)["signatures"]]
+
+    def status(self) -> EngineStatus:
+        """The engine's state; `Unavailable` (engine-unavailable, hsm-unavailable)."""
+        return EngineStatus(**self._call("status", {}))
+
+    def _call(self, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+                stream.settimeout(self._timeout)
+                stream.connect(str(self._path))
+                send_frame(stream, {"op": op, **fields})
+                answer = receive_frame(stream, MAX_ANSWER)
+        except (OSError, Invalid) as error:
+            raise _no_answer(type(error).__name__) from error
+        if answer is None:
+            raise _no_answer("closed")
+        if "error" in answer:
+            raise _error(answer["error"])
+        result: dict[str, Any] = answer["result"]
+        return result
+
+
+def send_frame(stream: socket.socket, content: Mapping[str, Any]) -> None:
+    """Sends one frame."""
+    data = json.dumps(content, ensure_ascii=False).encode()
+    stream.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive_frame(stream: socket.socket, limit: int) -> dict[str, Any] | None:
+    """The next frame; None where the peer closed between frames.
+
+    Raises `Invalid`: frame-too-large, frame-cut-off (the stream is lost then), frame-malformed (the
+    next frame can follow); and `OSError` (also `TimeoutError`) of the socket.
+    """
+    head = _exactly(stream, _LENGTH.size, may_end=True)
+    if head is None:
+        return None
+    (size,) = _LENGTH.unpack(head)
+    if size > limit:
+        raise Invalid("frame-too-large", "The request is too large.", size=size)
+    data = _exactly(stream, size)
+    try:
+        content = json.loads(data or b"")
+    except (ValueError, RecursionError):
+        raise _malformed() from None
+    if not isinstance(content, dict):
+        raise _malformed()
+    return content
+
+
+def encode_error(error: TspError) -> dict[str, Any]:
+    """An error for an answer."""
+    return {"error": {"kind": error.kind, "code": error.code, "sentence": error.sentence, "facts": error.facts}}
+
+
+def encode_results(results: Sequence[SignatureResult]) -> dict[str, Any]:
+    """Signatures for an answer."""
+    return {"signatures": [{**asdict(r), "cms": _b64(r.cms), "certificate": _b64(r.certificate)} for r in results]}
+
+
+def parse_sign_request(fields: Mapping[str, Any]) -> SignRequest:
+    """The fields of a sign request; `Invalid` (request-malformed) for other types."""
+    approval, proof, digests = (fields.get(name) for name in ("approval", "proof", "digests"))
+    if not isinstance(digests, list) or not all(_is_text(text) for text in (approval, proof, *digests)):
+        raise Invalid("request-malformed", "The request could not be read.")
+    return SignRequest(str(approval), str(proof), digests)
+
+
+def _is_text(value: object) -> bool:
+    """Tokens and digests are ASCII (RFC 7515, 7.1)."""
+    return isinstance(value, str) and value.isascii()
+
+
+def parse_result(item: Mapping[str, Any]) -> SignatureResult:
+    """One signature of an answer: the inverse of `encode_results` for one."""
+    octets = {name: base64.b64decode(item[name]) for name in ("cms", "certificate")}
+    return SignatureResult(**{**item, **octets})
+
+
+def _error(item: Mapping[str, Any]) -> TspError:
+    facts = dict(item["facts"])
+    if item["kind"] == TooMany.kind:
+        return TooMany(item["code"], item["sentence"], **facts)
+    return _KINDS.get(item["kind"], Unavailable)(item["code"], item["sentence"], **facts)
+
+
+def _exactly(stream: socket.socket, size: int, *, may_end: bool = False) -> bytes | None:
+    buffer = bytearray()
+    while len(buffer) < size:
+        piece = stream.recv(min(size - len(buffer), 1 << 18))
+        if not piece:
+            if may_end and not buffer:
+                return None
+            raise Invalid("frame-cut-off", "The request ended early.")
+        buffer += piece
+    return bytes(buffer)
+
+
+def _b64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+def _malformed() -> Invalid:
+    return Invalid("frame-malformed", "The request could not be read.")
+
+
+def _no_answer(cause: str) -> Unavailable:
+    return Unavailable(
+        "engine-unavailable",
+        "Signing is briefly unavailable. Nothing was lost; please try again in a moment.",
+        cause=cause,
+    )
