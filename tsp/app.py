@@ -1,0 +1,342 @@
+"""Composition: which objects each role is made of. Nothing here decides anything."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import typer
+from sqlalchemy.orm import Session
+
+from tsp.ca.commands import CeremonyContext
+from tsp.ca.upkeep import read_transcript
+from tsp.core.errors import Refused
+from tsp.core.log import configure
+from tsp.core.sealing import Sealer
+from tsp.core.settings import Role, Settings, load_settings
+from tsp.runtime import Runtime
+from tsp.serving import App, listening_socket, serve
+from tsp.web import Pages
+
+log = logging.getLogger("tsp")
+
+
+def run_role(role: Role, settings: Settings) -> None:
+    """Runs one role in this process until it is told to stop."""
+    runtime = Runtime(settings)
+    configure(role, runtime.clock)
+    _require_same_mode(settings)
+    with ExitStack() as stack:
+        if role == "engine":
+            _run_engine(runtime, stack)
+        elif role == "notify":
+            _run_notify(runtime, stack)
+        else:
+            build, origin = _FACES[role], _origin(settings, role)
+            serve(build(runtime, stack), role, listening_socket(settings.listen.host, origin))
+
+
+def _require_same_mode(settings: Settings) -> None:
+    """`Refused` (mode-mismatch) where authorities of a demo would serve in production, or the other way round."""
+    made_for = read_transcript(settings.var / "ca")["mode"]
+    if made_for != settings.mode:
+        raise Refused(
+            "mode-mismatch",
+            f"The key ceremony of this installation was held for mode {made_for}, but the configuration says "
+            f"{settings.mode}. Make an installation of its own for each.",
+        )
+
+
+def _origin(settings: Settings, role: Role) -> str:
+    origins: dict[str, str] = settings.urls.model_dump(by_alias=True)
+    return origins[role]
+
+
+def _pages(runtime: Runtime, face: Role, form_action: tuple[str, ...] = ()) -> Pages:
+    settings = runtime.settings
+    return Pages(
+        name=settings.name,
+        face=face,
+        origin=_origin(settings, face),
+        support=settings.provider.support_email,
+        operator=settings.provider.organisation,
+        randomness=runtime.randomness,
+        form_action=form_action,
+        demo=settings.demo,
+    )
+
+
+def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
+    from tsp.audit.entries import Writer
+    from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.profiles import load_profiles
+    from tsp.ca.store import CaStore
+    from tsp.ca.urls import RepositoryUrls
+    from tsp.engine.activation import KINDS, Activator, load_pinned_key
+    from tsp.engine.engine import Engine
+    from tsp.engine.installation import (
+        activation_policy,
+        pinned_key_file,
+        server_limits,
+        socket_path,
+        terms,
+    )
+    from tsp.engine.liveness import Liveness
+    from tsp.engine.onetime import OneTimeSigner
+    from tsp.engine.server import serve_engine
+
+    settings, clock, randomness = runtime.settings, runtime.clock, runtime.randomness
+    store = CaStore(settings.var / "ca")
+    token = stack.enter_context(runtime.open_token("ca"))
+    database = runtime.database()
+    stack.callback(database.close)
+    authority = Authority(
+        load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
+        {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))},
+        RepositoryUrls.of(settings),
+        clock,
+        randomness,
+        qscd=qualified(settings),
+    )
+    liveness = stack.enter_context(Liveness(settings.var / "run", randomness))
+    signer = OneTimeSigner(token, authority, [store.issuing], clock)
+    signer.look_ahead(KINDS)
+    engine = Engine(
+        database=database,
+        signer=signer,
+        activator=Activator(activation_policy(settings), load_pinned_key(pinned_key_file(settings)), clock),
+        liveness=liveness,
+        writer=Writer("engine", randomness, clock),
+        clock=clock,
+        randomness=randomness,
+        terms=terms(settings),
+    )
+    serve_engine(engine, socket_path(settings), randomness, limits=server_limits(settings))
+
+
+def qualified(settings: Settings) -> bool:
+    """Whether qualified signatures can be made here: a declared QSCD, or a demo whose names all say TEST."""
+    return settings.hsm.qscd or settings.demo
+
+
+def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
+    from tsp.notify.mail import MailSender, Relay
+    from tsp.notify.runner import Runner
+    from tsp.notify.sending import Sender
+    from tsp.notify.sms import SmsSender
+
+    settings, outbound = runtime.settings, runtime.outbound()
+    token = stack.enter_context(runtime.open_token("identity"))
+    mail = settings.mail
+    password = runtime.secret(mail.password_file) if mail.password_file else ""
+    senders: dict[str, Sender] = {
+        "mail": MailSender(
+            Relay(mail.host, mail.port, mail.sender, mail.security, mail.username, password), outbound, runtime.clock
+        ),
+        "sms": SmsSender(settings.sms.url, runtime.secret(settings.sms.token_file), outbound),
+    }
+    sealer = Sealer(token.aead_key("outbox"), runtime.randomness, "outbox")
+    database = runtime.database()
+    stack.callback(database.close)
+    Runner(database, sealer, runtime.clock, runtime.randomness, senders).run(_stop_signal())
+
+
+def _stop_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _repository(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.ca.http import repository_app
+
+    return repository_app(runtime.settings.var / "ca", runtime.clock)
+
+
+def _tsa(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.audit.entries import Writer, record
+    from tsp.ca.store import CaStore
+    from tsp.tsa.http import tsa_app
+    from tsp.tsa.journal import Batch
+
+    settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
+    token = stack.enter_context(runtime.open_token("tsu"))
+    database = runtime.database()
+    stack.callback(database.close)
+    writer = Writer("tsa", runtime.randomness, runtime.clock)
+
+    def log_batch(session: Session, batch: Batch) -> None:
+        record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
+
+    return tsa_app(
+        database=database,
+        signer=token.signing_key("tsu"),
+        certificate=store.tsu,
+        chain=[store.infrastructure],
+        clock=runtime.clock,
+        randomness=runtime.randomness,
+        policy=settings.tsa.policy,
+        accuracy_ms=settings.tsa.accuracy_ms,
+        max_clock_jump_ms=settings.tsa.max_clock_jump_ms,
+        on_batch=log_batch,
+    )
+
+
+def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.ca.store import CaStore
+    from tsp.ocsp.http import ocsp_app
+    from tsp.ocsp.responder import Delegation
+
+    store = CaStore(runtime.settings.var / "ca")
+    token = stack.enter_context(runtime.open_token("ocsp"))
+    database = runtime.database()
+    stack.callback(database.close)
+    return ocsp_app(
+        delegations=[
+            Delegation(role, store.certificate(role), store.ocsp[role], token.signing_key(f"ocsp-{role}"))
+            for role in ("issuing", "infrastructure")
+        ],
+        database=database,
+        clock=runtime.clock,
+        validity_seconds=runtime.settings.ocsp.validity_seconds,
+    )
+
+
+def _idp(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.idp.app import idp_app
+
+    database = runtime.database()
+    stack.callback(database.close)
+    return idp_app(
+        runtime.settings,
+        database=database,
+        token=stack.enter_context(runtime.open_token("identity")),
+        outbound=runtime.outbound(),
+        clock=runtime.clock,
+        randomness=runtime.randomness,
+    )
+
+
+def _validate(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.validate.app import validate_app
+    from tsp.validate.trust import TrustAnchors
+
+    isolated = runtime.isolated()
+    stack.callback(isolated.close)
+    trust = TrustAnchors.of_installation(runtime.settings.var / "ca", runtime.settings.var / "trust")
+    return validate_app(_pages(runtime, "validate"), trust, isolated, runtime.clock)
+
+
+def _sign(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.adapters import EnginePort
+    from tsp.engine.installation import socket_path
+    from tsp.formats.pades import DocumentLimits
+    from tsp.sign.app import sign_app
+    from tsp.sign.requests import KINDS, Policy
+    from tsp.sign.validation import OwnValidator
+    from tsp.validate.trust import TrustAnchors
+
+    settings, clock = runtime.settings, runtime.clock
+    token = stack.enter_context(runtime.open_token("site"))
+    database = runtime.database()
+    stack.callback(database.close)
+    isolated = runtime.isolated()
+    stack.callback(isolated.close)
+    trust = TrustAnchors.of_installation(settings.var / "ca")
+    return sign_app(
+        pages=_pages(runtime, "sign", form_action=(settings.urls.idp,)),
+        database=database,
+        clock=clock,
+        randomness=runtime.randomness,
+        outbound=runtime.outbound(),
+        isolated=isolated,
+        client_key=token.signing_key("site-client"),
+        documents_key=token.aead_key("documents"),
+        documents_directory=settings.var / "documents",
+        engine=EnginePort(socket_path(settings)),
+        validator=OwnValidator(trust, isolated, clock, 2 * settings.sign.max_document_bytes),
+        client_id="enkrat-sign",
+        issuer=settings.urls.idp,
+        tsa_url=settings.urls.tsa,
+        log_url=settings.urls.log,
+        validate_url=settings.urls.validate_,
+        policy=Policy(
+            limits=DocumentLimits(settings.sign.max_document_bytes, settings.sign.max_pages),
+            keep=timedelta(days=settings.sign.keep_days),
+            kinds=tuple(kind for kind in KINDS if kind != "qualified" or qualified(settings)),
+        ),
+    )
+
+
+def _log(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.audit.http import log_app
+    from tsp.audit.installation import log_origin, publish_key, sequencer_limits
+    from tsp.audit.sequencer import Sequencer
+    from tsp.core.randomness import new_id
+
+    settings = runtime.settings
+    token = stack.enter_context(runtime.open_token("log"))
+    database = runtime.database()
+    stack.callback(database.close)
+    sequencer = Sequencer(
+        database,
+        token.signing_key("log-checkpoint"),
+        origin=log_origin(settings),
+        holder=f"log-{new_id(runtime.randomness)}",
+        clock=runtime.clock,
+        limits=sequencer_limits(settings),
+    )
+    publish_key(settings, sequencer.key)
+    stack.enter_context(_background(sequencer.run, "sequencer"))
+    return log_app(_pages(runtime, "log"), database, sequencer.key)
+
+
+@contextmanager
+def _background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+    """Runs `work(stop)` in a thread for as long as the block lasts."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,), name=name)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+_FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
+    "idp": _idp,
+    "sign": _sign,
+    "validate": _validate,
+    "ocsp": _ocsp,
+    "tsa": _tsa,
+    "repository": _repository,
+    "log": _log,
+}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Hangs the wings' sub-commands under `tsp`."""
+    from tsp.audit.commands import app as audit_commands
+    from tsp.ca.commands import ceremony_commands
+    from tsp.validate.commands import verify
+
+    app.command()(verify)
+    app.add_typer(audit_commands, name="audit")
+    app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
+
+
+def ceremony_context(runtime: Runtime) -> CeremonyContext:
+    """What the ceremony works with in this installation."""
+    return CeremonyContext(
+        settings=runtime.settings,
+        open_token=runtime.open_token,
+        root_pin=runtime.settings.var / "pins" / "root.pin",
+        database=runtime.database(),
+        clock=runtime.clock,
+        randomness=runtime.randomness,
+    )
