@@ -1,0 +1,48 @@
+"""`python -m sandbox init|serve`: makes the sandbox's keys and tokens, and runs all its servers."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sandbox.clock import SystemClock
+from sandbox.instance import initialise, load
+from sandbox.randomness import SystemRandomness
+from sandbox.server import serve as serve_all
+from sandbox.settings import ConfigurationError, load_settings
+
+Directory = Annotated[Path | None, typer.Option("--dir", help="The sandbox's directory [var/instance/sandbox].")]
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with what differs from the defaults.")]
+
+app = typer.Typer(
+    help="The world outside the platform: mailbox, phone, register, branch.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.command()
+def init(directory: Directory = None, config: Config = None) -> None:
+    """Make the tokens and the branch's key that are missing; what is there stays."""
+    for path in initialise(load_settings(config, directory), SystemRandomness()):
+        print(f"made {path}")
+
+
+@app.command()
+def serve(directory: Directory = None, config: Config = None) -> None:
+    """Run all servers until Ctrl-C."""
+    instance = load(load_settings(config, directory))
+    asyncio.run(serve_all(instance, SystemClock(), SystemRandomness()))
+
+
+def main() -> None:
+    """The command line; a wrong configuration ends with one sentence and status 1."""
+    try:
+        app()
+    except ConfigurationError as error:
+        raise SystemExit(f"sandbox: {error}") from None
+
+
+if __name__ == "__main__":
+    main()
