@@ -1,0 +1,44 @@
+"""The whole platform on PostgreSQL: made, running, one story told, the log sound, no password shown."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import tell_story
+from tests.harness import Platform, make_platform
+from tests.postgresql import Cluster
+
+pytestmark = pytest.mark.xdist_group("postgresql")
+
+
+@pytest.fixture
+def platform_on_postgresql(postgresql: Cluster, tmp_path: Path) -> Iterator[Platform]:
+    """A running platform whose database is an empty one of the tests' server."""
+    name = postgresql.create("platform")
+    made = make_platform(tmp_path, database_url=postgresql.url(name))
+    try:
+        made.initialise()
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        postgresql.drop(name)
+
+
+@pytest.mark.requirement("SIG-1", "SIG-6", "EVD-2", "OPS-1")
+def test_a_document_is_signed_and_the_log_is_sound(platform_on_postgresql: Platform, tmp_path: Path) -> None:
+    platform = platform_on_postgresql
+    assert not list(platform.var.glob("*.db"))
+    story = tell_story(platform, tmp_path)
+    assert story.summary["passed"]
+    assert story.summary["validation"]["signatures"][0]["indication"] == "TOTAL-PASSED"
+    assert "the log is sound" in platform.tsp("audit", "verify").stdout
+    assert "the log is sound" in platform.tsp("audit", "verify", "--url", platform.urls["log"]).stdout
+    told = platform.tsp("doctor", "--json").stdout
+    found = {d["subject"]: d for d in json.loads(told)}
+    assert all(d["well"] for d in found.values()), told
+    assert found["database"]["seen"].startswith("postgresql platform at ")
+    logs = "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert "never-shown" not in told + logs
