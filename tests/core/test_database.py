@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from tsp.core.clock import SettableClock
-from tsp.core.database import Database
+from tsp.core.database import Database, insert_or_lock
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.tables import Organisation
 
@@ -69,6 +69,37 @@ def test_read_modify_write_loses_nothing(database: Database, clock: SettableCloc
         thread.join()
     with database.read() as session:
         assert session.get_one(Organisation, "a").name == "50"
+
+
+def test_a_row_that_others_make_and_erase_is_always_there_for_who_locks_it(
+    database: Database, clock: SettableClock
+) -> None:
+    seen: list[str] = []
+
+    def make_and_erase() -> None:
+        for _ in range(20):
+            with database.write() as session:
+                insert_or_lock(session, _organisation(clock, "a"))
+                row = session.get_one(Organisation, "a", populate_existing=True)
+                seen.append(row.id)
+                session.delete(row)
+
+    threads = [threading.Thread(target=make_and_erase) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == ["a"] * 100
+
+
+def test_a_row_that_is_there_is_locked_as_it_is(database: Database, clock: SettableClock) -> None:
+    with database.write() as session:
+        session.add(_organisation(clock, "a"))
+    with database.write() as session:
+        other = _organisation(clock, "a")
+        other.kind = "registers"
+        insert_or_lock(session, other)
+        assert session.get_one(Organisation, "a").kind == "bank"
 
 
 def test_locked_database_is_unavailable_and_says_so(database: Database, clock: SettableClock) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, create_engine, event, text
+from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, create_engine, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
@@ -166,6 +167,19 @@ def _postgresql(url: str, busy_timeout: float) -> Engine:
         connection.commit()
 
     return engine
+
+
+def insert_or_lock(session: Session, row: Base) -> None:
+    """Adds `row` where its key is free; where another has it, locks that one as it is, to the transaction's end.
+
+    One statement: between a failed INSERT and a SELECT somebody else could erase the row again.
+    """
+    table = row.__table__
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    keys = [column.name for column in inspect(type(row)).primary_key]
+    values = {column.name: getattr(row, column.name) for column in table.columns}
+    statement: Any = insert(type(row)).values(values)
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_={keys[0]: values[keys[0]]}))
 
 
 def ping(database: Database) -> None:

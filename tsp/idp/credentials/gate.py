@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, or_
 from sqlalchemy.orm import Session
 
 from tsp.core.clock import Clock
-from tsp.core.database import Database
+from tsp.core.database import Database, insert_or_lock
 from tsp.core.errors import TooMany
 from tsp.idp.credentials.tables import AttemptLimit
 
@@ -163,18 +162,5 @@ class Gate:
 
 def _locked_row(session: Session, factor: Factor, subject: str, now: datetime) -> AttemptLimit:
     """The row of this key, made if need be, locked until the transaction ends."""
-    wanted = (
-        select(AttemptLimit)
-        .where(AttemptLimit.factor == factor.value, AttemptLimit.subject == subject)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    row = session.scalar(wanted)
-    if row is None:
-        try:
-            with session.begin_nested():
-                session.add(AttemptLimit(factor=factor.value, subject=subject, count=0, last_at=now, paused_until=None))
-        except IntegrityError:
-            pass  # another process made it in this moment; it is there now
-        row = session.scalars(wanted).one()
-    return row
+    insert_or_lock(session, AttemptLimit(factor=factor.value, subject=subject, count=0, last_at=now, paused_until=None))
+    return session.get_one(AttemptLimit, (factor.value, subject), populate_existing=True)
