@@ -72,6 +72,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.audit.entries import Writer
     from tsp.ca.authority import Authority, IssuingKey
     from tsp.ca.profiles import load_profiles
+    from tsp.ca.publication import CrlPublisher
     from tsp.ca.store import CaStore
     from tsp.ca.urls import RepositoryUrls
     from tsp.engine.activation import KINDS, Activator, load_pinned_key
@@ -92,9 +93,14 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     token = stack.enter_context(runtime.open_token("ca"))
     database = runtime.database()
     stack.callback(database.close)
+    issuers = {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))}
+    # Before anything is signed: certificates point to this list.
+    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
+    publisher.publish()
+    stack.enter_context(_background(publisher.run, "crl"))
     authority = Authority(
         load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
-        {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))},
+        issuers,
         RepositoryUrls.of(settings),
         clock,
         randomness,

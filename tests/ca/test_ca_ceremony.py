@@ -17,8 +17,9 @@ from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.crl import RevokedCertificate
 from tsp.ca.plan import ENTRIES, CeremonyPlan
+from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore, sha256_hex
-from tsp.ca.upkeep import crl_facts, renew_responders, renew_root_crl, verify_ceremony
+from tsp.ca.upkeep import renew_responders, renew_root_crl, verify_ceremony
 from tsp.core.clock import SettableClock, SystemClock
 from tsp.core.errors import Conflict, Invalid, NotFound, Unavailable
 from tsp.core.files import write_private

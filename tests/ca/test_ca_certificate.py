@@ -84,6 +84,9 @@ def status_extensions(name: str) -> list[dict[str, Any]]:
     )
     found = [extension("1.3.6.1.5.5.7.1.1", x509.AuthorityInfoAccessSyntax(access).dump())]
     if name != "tsu":
+        lists = x509.GeneralName("uniform_resource_identifier", f"{URLS.repository}/issuing.crl")
+        point = x509.DistributionPoint({"distribution_point": x509.DistributionPointName("full_name", [lists])})
+        found.insert(0, extension("2.5.29.31", x509.CRLDistributionPoints([point]).dump()))
         found.append(extension("0.4.0.194121.2.1", NULL))
     return found
 
@@ -128,9 +131,10 @@ def reference(
         extensions.append(extension("2.5.29.16", Period(period).dump()))
     policies = x509.CertificatePolicies([{"policy_identifier": dotted} for dotted in POLICIES[name]])
     extensions.append(extension("2.5.29.32", policies.dump()))
-    if name == "tsu":
-        purposes = x509.ExtKeyUsageSyntax(["time_stamping"])
-        extensions.append(extension("2.5.29.37", purposes.dump(), critical=True))
+    purposes = x509.ExtKeyUsageSyntax(
+        ["time_stamping"] if name == "tsu" else ["1.3.6.1.5.5.7.3.36", "email_protection"]
+    )
+    extensions.append(extension("2.5.29.37", purposes.dump(), critical=name == "tsu"))
     extensions += status_extensions(name) + statement_extension(name, subject.semantic)
     return x509.TbsCertificate(
         {

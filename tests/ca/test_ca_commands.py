@@ -12,9 +12,9 @@ import hsm
 from hsm import Token, softhsm
 from tests.ca.ca_kit import ROOT
 from tsp.ca.commands import CeremonyContext, ceremony_commands
+from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore
 from tsp.ca.tables import status
-from tsp.ca.upkeep import crl_facts
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.files import write_private

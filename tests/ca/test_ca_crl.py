@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ca.ca_kit import NOW, SoftKey, crl_findings, issuer
-from tsp.ca.ceremony import make_root_crl
 from tsp.ca.certificate import assemble
 from tsp.ca.crl import MAX_NUMBER, REASONS, RevokedCertificate, build_tbs_crl
 from tsp.ca.lint import lint_crl
+from tsp.ca.publication import make_crl
 from tsp.ca.store import to_pem
 from tsp.core.errors import Invalid, Unavailable
 
@@ -87,7 +87,7 @@ def test_list_is_what_asn1crypto_encodes(
     ],
 )
 def test_outside_linter_and_openssl_find_nothing(tmp_path: Path, revoked: tuple[RevokedCertificate, ...]) -> None:
-    der = make_root_crl(ROOT, number=12, now=NOW, days=365, revoked=revoked)
+    der = make_crl(ROOT, number=12, now=NOW, validity=timedelta(days=365), revoked=revoked)
     assert crl_findings(der) == set()
     file = tmp_path / "root.crl"
     file.write_bytes(der)
@@ -148,4 +148,4 @@ def test_good_sample_passes_every_rule() -> None:
 
 def test_list_that_breaks_a_rule_is_not_handed_out() -> None:
     with pytest.raises(Unavailable, match="certificate-unsound"):
-        make_root_crl(ROOT, number=1, now=NOW, days=400)
+        make_crl(ROOT, number=1, now=NOW, validity=timedelta(days=400))

@@ -41,7 +41,7 @@ def test_one_time_profiles_claim_what_they_may(name: str, qualified: bool, in_de
     assert profile.lifetime.seconds == 3600
     assert profile.key_usage == ("nonRepudiation",)
     status = profile.status
-    assert (status.validity_assured, status.ocsp, status.no_rev_avail, status.crl) == (True, True, False, False)
+    assert (status.validity_assured, status.ocsp, status.no_rev_avail, status.crl) == (True, True, False, True)
 
 
 def test_own_policies_stand_under_the_configured_arc() -> None:
@@ -82,7 +82,7 @@ def _toml(value: Any) -> str:
 
 FORBIDDEN = [
     ("advanced", {"status.no_rev_avail": True}, "RFC 9608"),
-    ("advanced", {"status.ocsp": False}, "GEN-4.3.11-2A"),
+    ("advanced", {"status.ocsp": False, "status.crl": False}, "GEN-4.3.11-2A"),
     ("advanced", {"status.ca_issuers": False}, "GEN-4.4.1-3"),
     ("advanced", {"lifetime": {"hours": 24}}, "GEN-6.6.1-05"),
     ("advanced", {"lifetime": {"hours": 1, "days": 1}}, "either days or hours"),

@@ -1,11 +1,13 @@
 """Revocation: final, with a reason, and never of a certificate that says it cannot be revoked."""
 
+from datetime import timedelta
+
 import pytest
 from asn1crypto import x509
 
 from tests.ca.ca_kit import NOW, PERSON, SERVICE, SoftKey, authority, issuer
-from tsp.ca.ceremony import make_root_crl
 from tsp.ca.crl import RevokedCertificate
+from tsp.ca.publication import make_crl
 from tsp.ca.revocation import is_validity_assured, revoke, revoked_certificates
 from tsp.ca.tables import status
 from tsp.core.database import Database
@@ -34,7 +36,7 @@ def test_revoked_certificate_is_told_and_listed(database: Database) -> None:
     assert known is not None
     assert (known.revoked, known.revoked_at, known.reason) == (True, NOW, "cACompromise")
     assert listed == [RevokedCertificate(int(serial, 16), NOW, "cACompromise")]
-    crl = make_root_crl(issuer("root"), number=1, now=NOW, days=1, revoked=listed)
+    crl = make_crl(issuer("root"), number=1, now=NOW, validity=timedelta(days=1), revoked=listed)
     assert int(serial, 16).to_bytes(16, "big") in crl
 
 

@@ -38,11 +38,12 @@ def test_openssl_accepts_signature_and_time_stamp(story: Story) -> None:
 
 
 @pytest.mark.requirement("SIG-1", "FMT-1")
-def test_poppler_accepts_the_signature(story: Story, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asking", [(), ("-no-ocsp",)], ids=["asks the responder", "asks nobody"])
+def test_poppler_accepts_the_signature(story: Story, tmp_path: Path, asking: tuple[str, ...]) -> None:
     store = f"sql:{tmp_path}"
     assert run("certutil", "-d", store, "-N", "--empty-password").returncode == 0
     assert run("certutil", "-d", store, "-A", "-n", "root", "-t", "C,C,C", "-i", str(story.root)).returncode == 0
-    said = run("pdfsig", "-nssdir", store, str(story.signed)).stdout
+    said = run("pdfsig", *asking, "-nssdir", store, str(story.signed)).stdout
     assert "Signature is Valid" in said
     assert "Certificate is Trusted" in said
     assert "ETSI.CAdES.detached" in said

@@ -6,7 +6,7 @@ off leaves keys in the tokens and no transcript: the next one refuses, and says 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -22,11 +22,10 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from hsm import KeySpec, SigningKey, Token
 from hsm.errors import HsmError
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
-from tsp.ca.certificate import IssuerFacts, assemble, key_identifier, validity
-from tsp.ca.crl import RevokedCertificate, build_tbs_crl
-from tsp.ca.lint import lint_crl, unsound
+from tsp.ca.certificate import IssuerFacts, key_identifier, validity
 from tsp.ca.plan import ENTRIES, CeremonyPlan
 from tsp.ca.profiles import Profile
+from tsp.ca.publication import make_crl
 from tsp.ca.store import CRL_FILE, TRANSCRIPT_FILE, sha256_hex, to_pem
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock
@@ -72,7 +71,7 @@ def run_ceremony(plan: CeremonyPlan, room: CeremonyRoom) -> dict[str, Any]:
         keys = _make_keys(plan, room)
         issued, root = _certify(plan, room, keys, began)
         files = {f"{name}.pem": to_pem(certificate.der) for name, certificate in issued.items()}
-        files[CRL_FILE] = make_root_crl(root, number=1, now=began, days=plan.crl_days)
+        files[CRL_FILE] = make_crl(root, number=1, now=began, validity=timedelta(days=plan.crl_days))
         if sealed is not None:
             files[SEALED_PIN_FILE] = sealed
         transcript = {
@@ -101,19 +100,6 @@ def _write(room: CeremonyRoom, files: Mapping[str, bytes], transcript: dict[str,
         room.root_pin.unlink()
     transcript["ended"] = room.clock.now().isoformat()
     write_atomic(room.directory / TRANSCRIPT_FILE, json.dumps(transcript, indent=2, sort_keys=True).encode() + b"\n")
-
-
-def make_root_crl(
-    root: IssuingKey, *, number: int, now: datetime, days: int, revoked: Sequence[RevokedCertificate] = ()
-) -> bytes:
-    """The root's CRL (DER), valid for `days` days from `now`, checked before it is returned."""
-    this_update = now.replace(microsecond=0)
-    tbs = build_tbs_crl(root.facts, number, this_update, this_update + timedelta(days=days), revoked)
-    crl = assemble(tbs, root.sign(tbs), root.algorithm)
-    findings = lint_crl(crl, root.facts, root.public)
-    if findings:
-        raise unsound(findings[0].rule)
-    return crl
 
 
 def _refuse_second(plan: CeremonyPlan, room: CeremonyRoom) -> None:

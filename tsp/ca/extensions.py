@@ -32,6 +32,8 @@ _KEY_PURPOSES = {
     "serverAuth": oids.KP_SERVER_AUTH,
     "timeStamping": oids.KP_TIME_STAMPING,
     "OCSPSigning": oids.KP_OCSP_SIGNING,
+    "documentSigning": oids.KP_DOCUMENT_SIGNING,
+    "emailProtection": oids.KP_EMAIL_PROTECTION,
 }
 _QC_TYPES = {"esign": oids.QCT_ESIGN}
 _URI, _DNS_NAME = 0x86, 0x82  # GeneralName: uniformResourceIdentifier [6], dNSName [2]

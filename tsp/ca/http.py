@@ -1,7 +1,7 @@
-"""The repository: issuer certificates and the root's CRL for everybody, over plain HTTP (RFC 2585).
+"""The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
 GET and HEAD of `/root`, `/issuing` and `/infrastructure` with `.cer` (DER), `.pem` and `.p7c` (with its
-chain), and of `/root.crl`. No account, no cookie, no state; a renewed file is served at once.
+chain), of `/root.crl` and `/issuing.crl`. No account, no cookie, no state; a renewed file is served at once.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.publication import crl_facts
 from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
-from tsp.ca.upkeep import crl_facts
 from tsp.core.clock import Clock
 from tsp.core.errors import TspError, http_status
 
@@ -27,7 +27,8 @@ _PUBLISHED = ("root", "issuing", "infrastructure")
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
-_WATCHED = (CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))
+_LISTS = (CRL_FILE, "issuing.crl")
+_WATCHED = (*_LISTS, RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,12 @@ def _publish(store: CaStore) -> dict[str, Published]:
             ("p7c", "application/pkcs7-mime; smime-type=certs-only", certs_only(store.chain(name))),
         ):
             published[f"/{name}.{suffix}"] = Published(body, media_type, since, _etag(body))
-    _, this_update, next_update = crl_facts(store.root_crl)
-    crl = Published(store.root_crl, "application/pkix-crl", this_update, _etag(store.root_crl), next_update)
-    return published | {f"/{CRL_FILE}": crl}
+    for file in _LISTS:
+        crl = store.crl(file.removesuffix(".crl"))
+        if crl is not None:
+            _, this_update, next_update = crl_facts(crl)
+            published[f"/{file}"] = Published(crl, "application/pkix-crl", this_update, _etag(crl), next_update)
+    return published
 
 
 def _etag(body: bytes) -> str:

@@ -26,6 +26,8 @@ _PURPOSES = {
     "serverAuth": oids.KP_SERVER_AUTH,
     "timeStamping": oids.KP_TIME_STAMPING,
     "OCSPSigning": oids.KP_OCSP_SIGNING,
+    "documentSigning": oids.KP_DOCUMENT_SIGNING,
+    "emailProtection": oids.KP_EMAIL_PROTECTION,
 }
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)

@@ -39,8 +39,10 @@ AD_OCSP: Final = "1.3.6.1.5.5.7.48.1"
 AD_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
 
 KP_SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+KP_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
 KP_TIME_STAMPING: Final = "1.3.6.1.5.5.7.3.8"
 KP_OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"
+KP_DOCUMENT_SIGNING: Final = "1.3.6.1.5.5.7.3.36"  # RFC 9336
 
 # EN 319 412-5 statements, EN 319 412-1 semantics, EN 319 411-2 policies
 QCS_QC_COMPLIANCE: Final = "0.4.0.1862.1.1"

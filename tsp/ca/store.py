@@ -1,4 +1,4 @@
-"""The artefacts of the ceremony on disk: PEM certificates and the root's CRL (DER) in one directory."""
+"""The artefacts of the ceremony on disk: PEM certificates and CRLs (DER) in one directory."""
 
 import hashlib
 from pathlib import Path
@@ -55,7 +55,7 @@ class CaStore:
         if not (directory / TRANSCRIPT_FILE).is_file():
             raise NotFound("ceremony-missing", "There are no authorities yet. Run the key ceremony first.")
         self._certificates = {name: self._certificate(name) for name in ENTRIES}
-        self.root_crl = self._crl()
+        self.root_crl = self._crl(CRL_FILE)
 
     @property
     def root(self) -> bytes:
@@ -103,12 +103,19 @@ class CaStore:
             raise _damaged(f"{name}.pem") from error
         return der
 
-    def _crl(self) -> bytes:
+    def crl(self, issuer: str) -> bytes | None:
+        """The CRL (DER) that this issuer publishes now; None where it has published none yet."""
+        if issuer == "root":
+            return self.root_crl
+        file = f"{issuer}.crl"
+        return self._crl(file) if (self.directory / file).exists() else None
+
+    def _crl(self, file: str) -> bytes:
         try:
-            der = (self.directory / CRL_FILE).read_bytes()
+            der = (self.directory / file).read_bytes()
             crl.CertificateList.load(der, strict=True).native  # noqa: B018
         except (OSError, ValueError) as error:
-            raise _damaged(CRL_FILE) from error
+            raise _damaged(file) from error
         return der
 
 

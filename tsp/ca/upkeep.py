@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from asn1crypto import crl as asn1_crl
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -15,10 +14,11 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sqlalchemy.orm import Session
 
 from tsp.ca.authority import Authority, IssuingKey
-from tsp.ca.ceremony import TRANSCRIPT_FORM, make_root_crl
+from tsp.ca.ceremony import TRANSCRIPT_FORM
 from tsp.ca.crl import RevokedCertificate
 from tsp.ca.lint import lint_crl
 from tsp.ca.plan import ENTRIES, CeremonyPlan
+from tsp.ca.publication import crl_facts, make_crl
 from tsp.ca.store import CRL_FILE, ISSUERS, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, sha256_hex, to_pem
 from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import Clock
@@ -84,13 +84,6 @@ def _certificate_problems(store: CaStore, name: str, transcript: Mapping[str, An
     return problems
 
 
-def crl_facts(crl: bytes) -> tuple[int, datetime, datetime]:
-    """Number, thisUpdate and nextUpdate of one of our CRLs."""
-    parsed = asn1_crl.CertificateList.load(crl)
-    tbs = parsed["tbs_cert_list"]
-    return parsed.crl_number_value.native, tbs["this_update"].native, tbs["next_update"].native
-
-
 def register(session: Session, directory: Path, now: datetime) -> int:
     """Puts the ceremony's certificates into the table, so that their status can be told; returns how many were new.
 
@@ -129,7 +122,7 @@ def renew_root_crl(
     """Signs the next CRL of the root (number one higher), publishes it in `directory`, and returns it (DER)."""
     now = clock.now()
     number, _, _ = crl_facts(CaStore(directory).root_crl)
-    crl = make_root_crl(root, number=number + 1, now=now, days=days, revoked=revoked)
+    crl = make_crl(root, number=number + 1, now=now, validity=timedelta(days=days), revoked=revoked)
     _replace(directory, CRL_FILE, crl, now)
     return crl
 
