@@ -9,6 +9,7 @@ from typing import Any
 import pkcs11
 from pkcs11 import Attribute, ObjectClass, exceptions
 
+from hsm.direct import Direct, Functions
 from hsm.errors import (
     HsmError,
     KeyMissing,
@@ -41,8 +42,9 @@ STALE = (exceptions.ObjectHandleInvalid, exceptions.KeyHandleInvalid)
 class PooledSession:
     """A session that one thread has to itself; knows the keys that it has found before."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, functions: Functions) -> None:
         self.raw = raw
+        self.direct = Direct(functions, raw.handle)
         self.spoiled = False
         self._found: dict[tuple[str, ObjectClass], Any] = {}
 
@@ -74,7 +76,7 @@ class SessionPool:
     def __init__(
         self,
         label: str,
-        opener: Callable[[], Any],
+        opener: Callable[[], PooledSession],
         require_alive: Callable[[], None],
         require_present: Callable[[], None],
         limit: int,
@@ -115,9 +117,9 @@ class SessionPool:
         session: PooledSession | None = None
         try:
             try:
-                session = self._idle.pop() if self._idle else PooledSession(self._opener())
+                session = self._idle.pop() if self._idle else self._opener()
             except IndexError:  # another thread took the last idle one in between
-                session = PooledSession(self._opener())
+                session = self._opener()
             yield session
         except pkcs11.PKCS11Error as error:
             if session is not None:
