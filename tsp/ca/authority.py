@@ -119,7 +119,7 @@ class PreparedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate that may leave the authority: signed, read back and compared."""
+    """A certificate that may leave the authority: signed, read back and compared. `public` is the key as it says."""
 
     serial: str
     der: bytes
@@ -127,6 +127,7 @@ class IssuedCertificate:
     profile: str
     not_before: datetime
     not_after: datetime
+    public: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
 
 class Authority:
@@ -227,9 +228,9 @@ class Authority:
             )
         signer = self._issuers[prepared.issuer]
         der = assemble(prepared.tbs, signer.sign(prepared.tbs), signer.algorithm)
-        check_issued(der, prepared.expected, signer.public)
+        public = check_issued(der, prepared.expected, signer.public)
         return IssuedCertificate(
-            prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after
+            prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
         )
 
     def row(self, issued: IssuedCertificate, subject_ref: str | None) -> Certificate:

@@ -16,7 +16,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hsm import Attributes, DestructionRecord, HsmError, KeyHandleInfo, OneTimeKey, TokenState
 from hsm.errors import DestructionFailed
@@ -26,6 +25,9 @@ from tsp.ca.names import PersonName
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
 from tsp.formats import cms
+
+
+_ECDSA_OVER_DIGEST = ECDSA(Prehashed(SHA256()))
 
 
 class Step(StrEnum):
@@ -127,7 +129,7 @@ class OneTimeSigner:
                 digest = sha256(attributes).digest()
                 signature = key.sign_digest(digest)
                 life.step(Step.SIGNED)
-                _verify(key.public_spki, digest, signature)
+                _verify(issued.public, digest, signature)
                 life.step(Step.VERIFIED)
                 record = key.destroy()
                 life.step(Step.DESTROYED)
@@ -214,11 +216,10 @@ def _require_protected(attributes: Attributes) -> None:
         )
 
 
-def _verify(spki: bytes, digest: bytes, signature: bytes) -> None:
-    key = load_der_public_key(spki)
-    assert isinstance(key, EllipticCurvePublicKey)
+def _verify(certified: EllipticCurvePublicKey, digest: bytes, signature: bytes) -> None:
+    """With the key as the certificate gives it: whoever validates the signature has no other."""
     try:
-        key.verify(signature, digest, ECDSA(Prehashed(SHA256())))
+        certified.verify(signature, digest, _ECDSA_OVER_DIGEST)
     except InvalidSignature:
         raise Unavailable(
             "signature-unsound",
