@@ -90,17 +90,23 @@ class SigningKey:
         if self.spec is KeySpec.ED25519:
             raise ValueError("Ed25519 signs messages, not digests")
         _require_digest(digest)
-        return ecdsa_signature(self._sign(digest, Mechanism.ECDSA))
+        kind = ObjectClass.PRIVATE_KEY
+        with self._pool.borrow() as session:
+            try:
+                raw = session.direct.sign(session.handle(self.label, kind), digest)
+            except STALE:
+                raw = session.direct.sign(session.handle(self.label, kind, afresh=True), digest)
+        return ecdsa_signature(raw)
 
     def sign(self, message: bytes) -> bytes:
         """The 64 bytes of a pure Ed25519 signature (RFC 8032). Ed25519 keys only."""
         if self.spec is not KeySpec.ED25519:
             raise ValueError("EC keys sign digests")
-        return self._sign(message, Mechanism.EDDSA)
-
-    def _sign(self, data: bytes, mechanism: Mechanism) -> bytes:
         return with_key(
-            self._pool, self.label, ObjectClass.PRIVATE_KEY, lambda key: bytes(key.sign(data, mechanism=mechanism))
+            self._pool,
+            self.label,
+            ObjectClass.PRIVATE_KEY,
+            lambda key: bytes(key.sign(message, mechanism=Mechanism.EDDSA)),
         )
 
 

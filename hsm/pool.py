@@ -65,6 +65,10 @@ class PooledSession:
             found = self._found[(label, kind)] = objects[0]
         return found
 
+    def handle(self, label: str, kind: ObjectClass, *, afresh: bool = False) -> int:
+        """The same, as the handle that `direct` wants."""
+        return int(self.key(label, kind, afresh=afresh).handle)
+
     def find(self, template: dict[Attribute, Any]) -> list[Any]:
         # The search is read to its end at once: an open one would block the session.
         return list(self.raw.get_objects(template))

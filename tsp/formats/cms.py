@@ -97,7 +97,7 @@ def signed_data(
         _DIGEST_SETS[digest],
         _DETACHED,
         der.implicit(0, certificates),
-        der.set_of(signer_info),
+        der.tlv(0x31, signer_info),
     )
     return der.seq(_ID_SIGNED_DATA, der.explicit(0, content))
 
@@ -167,7 +167,7 @@ def _pair(value: der.Tlv) -> tuple[der.Tlv, der.Tlv]:
 
 
 def _attribute(kind: bytes, value: bytes) -> bytes:
-    return der.seq(kind, der.set_of(value))
+    return der.seq(kind, der.tlv(0x31, value))
 
 
 def _signing_certificate_v2(certificate: bytes, digest: Digest) -> bytes:
