@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -148,13 +148,20 @@ class Token:
         However the block ends, the key is destroyed and looked for from another session; where
         that is not proven, `DestructionFailed` is raised (also over an error of the block).
         """
-        with self._held.borrow() as session:
-            key = OneTimeKey(spec, self._new_id(), session, self._short)
-            try:
+        with self.one_time_keys(1, spec) as (key,):
+            yield key
+
+    @contextmanager
+    def one_time_keys(self, count: int, spec: KeySpec = KeySpec.P256) -> Iterator[list[OneTimeKey]]:
+        """The same for several pairs that live at the same time, in one session: nobody waits while holding one."""
+        with self._held.borrow() as session, ExitStack() as ends:
+            keys = []
+            for _ in range(count):
+                key = OneTimeKey(spec, self._new_id(), session, self._short)
+                ends.callback(key.destroy)
                 key.generate()
-                yield key
-            finally:
-                key.destroy()
+                keys.append(key)
+            yield keys
 
     def private_keys(self) -> list[KeyHandleInfo]:
         """Every private key that the token knows now: lasting ones and one-time keys of this process."""

@@ -5,7 +5,7 @@ first statement (BEGIN IMMEDIATE), so that two processes cannot both read and th
 PostgreSQL what is read to be changed is read `with_for_update`, or changed under a row condition.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -180,6 +180,13 @@ def insert_or_lock(session: Session, row: Base) -> None:
     values = {column.name: getattr(row, column.name) for column in table.columns}
     statement: Any = insert(type(row)).values(values)
     session.execute(statement.on_conflict_do_update(index_elements=keys, set_={keys[0]: values[keys[0]]}))
+
+
+def insert_if_free(session: Session, model: type[Base], values: Mapping[str, Any]) -> bool:
+    """Adds a row where its key is free; False where another has it. One statement, no savepoint."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    found = session.connection().execute(insert(model.__table__).on_conflict_do_nothing(), dict(values))  # type: ignore[arg-type]  # a mapped class has a Table
+    return found.rowcount == 1
 
 
 def ping(database: Database) -> None:

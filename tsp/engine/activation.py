@@ -33,7 +33,7 @@ SUBSTANTIAL, HIGH = (f"http://eidas.europa.eu/LoA/{level}" for level in ("substa
 #: The levels that sign, by the names that the configuration uses.
 LEVELS = {"substantial": SUBSTANTIAL, "high": HIGH}
 #: An approval longer than that is refused before anything of it is read.
-MAX_TOKEN = 256 * 1024
+MAX_TOKEN = 512 * 1024
 #: What an approval may live at the very most, whatever the configuration says.
 MAX_LIFETIME = timedelta(minutes=5)
 
