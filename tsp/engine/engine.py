@@ -218,13 +218,15 @@ class Engine:
             record(session, writer=self._writer, kind="approval-refused", payload=facts)
 
     def _cycles(self, call: _Call) -> list[SignedOnce]:
-        """Every document's key, in the order of the documents; a large batch on all processors.
+        """Every document's key, in the order of the documents: one after the other, or a large batch in groups.
 
-        The first failure ends it: groups that have not begun do not begin, and nothing is returned.
+        Groups run on all processors. The first failure ends it: groups that have not begun do not begin,
+        and nothing is returned.
         """
-        groups = list(batched(range(len(call.activation.documents)), TOGETHER))
-        if len(groups) == 1:
-            return self._group(call, groups[0])
+        count = len(call.activation.documents)
+        if count <= TOGETHER:
+            return [self._group(call, [ordinal])[0] for ordinal in range(count)]
+        groups = list(_batched(range(count), TOGETHER))
         with ThreadPoolExecutor(min(len(groups), self._parallel), thread_name_prefix="engine-batch") as pool:
             running = [pool.submit(self._group, call, group) for group in groups]
             try:
@@ -325,7 +327,7 @@ def _digests(activation: Activation) -> Json:
 _Item = TypeVar("_Item")
 
 
-def batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
+def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
     """The items in groups of `size`; the last may be smaller."""
     left = iter(items)
     while group := tuple(islice(left, size)):
