@@ -110,7 +110,7 @@ def commitment(salt: bytes, content: bytes) -> bytes:
 
 def timestamp(moment: datetime) -> str:
     """A moment as records write it: UTC with microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,10 @@ class Outcomes:
                 cms=one.cms,
                 certificate=one.issued.der,
                 evidence_id=str(values["id"]),
-                evidence=evidence.decode_record(text),
+                evidence=values,
                 leaf=entry.leaf_hash.hex(),
             )
-            for document, one, (values, text, _), entry in zip(
-                activation.documents, made, records, entries, strict=True
-            )
+            for document, one, (values, _, _), entry in zip(activation.documents, made, records, entries, strict=True)
         ]
 
     def _insert(
