@@ -75,7 +75,7 @@ class _Template:
             kind: ctypes.create_string_buffer(value, len(value)) for kind, value in zip(values, octets, strict=True)
         }
         self.list = (_Attribute * len(values))(
-            *((int(kind), ctypes.addressof(buffer), len(buffer)) for kind, buffer in self.buffers.items())
+            *(_Attribute(int(kind), ctypes.addressof(buffer), len(buffer)) for kind, buffer in self.buffers.items())
         )
         self.address = ctypes.addressof(self.list)
         self.size = len(values)

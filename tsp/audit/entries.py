@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, insert, inspect, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from tsp.audit.canonical import Json, canonical
 from tsp.audit.tables import Entry, WriterHead
 from tsp.audit.tree import leaf_hash
 from tsp.core.clock import Clock
-from tsp.core.database import insert_if_free
+from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Invalid
 from tsp.core.randomness import Randomness
 
@@ -32,7 +32,7 @@ _KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _MAX_CONTENT = 64 * 1024
 # Core statements: for rows that are only added, the session's bookkeeping took longer than the database.
-_ENTRY, _WRITER_HEAD = inspect(Entry).local_table, inspect(WriterHead).local_table
+_ENTRY, _WRITER_HEAD = table_of(Entry), table_of(WriterHead)
 _HEAD = select(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name")).with_for_update()
 _MOVE_HEAD = update(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name"))
 _INSERT = insert(_ENTRY)

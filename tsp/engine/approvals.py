@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CursorResult, Update, bindparam, insert, inspect, select, update
+from sqlalchemy import CursorResult, Update, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from tsp.core.database import insert_if_free
+from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Conflict, Refused
 from tsp.engine.activation import Activation, Activator
 from tsp.engine.tables import (
@@ -27,7 +27,7 @@ from tsp.engine.tables import (
     SignatureIntent,
 )
 
-_INTENT = inspect(SignatureIntent).local_table
+_INTENT = table_of(SignatureIntent)
 _INTEND = insert(_INTENT)
 _PLAN = update(_INTENT).where(
     _INTENT.c.jti == bindparam("_jti"),

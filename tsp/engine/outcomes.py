@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from hsm import TokenState
@@ -18,6 +18,7 @@ from tsp.audit.entries import Writer, record_all
 from tsp.audit.tables import Entry
 from tsp.ca.authority import Authority
 from tsp.ca.tables import Certificate
+from tsp.core.database import table_of
 from tsp.core.randomness import Randomness, new_id
 from tsp.engine import evidence
 from tsp.engine.activation import Activation
@@ -26,9 +27,9 @@ from tsp.engine.onetime import SignedOnce, Step
 from tsp.engine.protocol import SignatureResult
 from tsp.engine.tables import Evidence, Signature
 
-_CERTIFICATES = insert(inspect(Certificate).local_table)
-_SIGNATURES = insert(inspect(Signature).local_table)
-_EVIDENCE = insert(inspect(Evidence).local_table)
+_CERTIFICATES = insert(table_of(Certificate))
+_SIGNATURES = insert(table_of(Signature))
+_EVIDENCE = insert(table_of(Evidence))
 
 
 class Outcomes:
