@@ -25,8 +25,8 @@ check: setup-test ## the fast part of `test`: format, lint, types, contracts, de
 format: setup-test ## format and mend what can be mended by machine
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: setup-test ## measure speed against named yardsticks, into var/bench/results.json (ONLY=name for one)
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)")
+bench: setup-test ## measure speed against named yardsticks, into var/bench/results.json (ONLY=name for one, FULL=1 for the largest tables)
+	@$(if $(FULL),FULL=1 )$(BIN)/python -m benchmarks $(if $(ONLY),--only "$(ONLY)")
 
 requirements: ## print which test proves which duty (after `make test`)
 	@$(BIN)/python scripts/requirements.py

@@ -6,21 +6,14 @@ commits, by the driver alone, into a database on the same disk. Which rows these
 from an engine like the measured one, so the yardstick follows the engine.
 """
 
-import multiprocessing
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from multiprocessing.synchronize import Event
-from pathlib import Path
+from contextlib import ExitStack
 
 import tsp.schema  # noqa: F401  (every table that an installation has)
 from benchmarks.kit import EngineFacts, Provider, certify_issuer, directory, living_engine, new_token, open_token
 from benchmarks.runner import WARMING_UP, Measured, Side, compare
+from benchmarks.serving import new_database, served
 from benchmarks.yardsticks import BareCommits, Recorder, Transaction, bare_cycle
-from tsp.core.database import Database
-from tsp.core.randomness import SystemRandomness
-from tsp.engine.protocol import EngineClient
-from tsp.engine.server import serve_engine
 
 _TURNS = 150
 
@@ -33,9 +26,9 @@ def measure() -> Iterator[Measured]:
         provider = Provider()
         with open_token("ca") as token:
             issuer = certify_issuer(token)
-        urls = {name: _new_database(place / f"{name}.db") for name in ("recorded", "engine", "bare")}
+        urls = {name: new_database(place / f"{name}.db") for name in ("recorded", "engine", "bare")}
         recorded = _recorded(EngineFacts(place, "ca", issuer, provider.pinned, urls["recorded"]), provider)
-        client = stack.enter_context(_served(EngineFacts(place, "ca", issuer, provider.pinned, urls["engine"])))
+        engine = stack.enter_context(served(EngineFacts(place, "ca", issuer, provider.pinned, urls["engine"])))
         bare = stack.enter_context(bare_cycle("bare"))
         commits = BareCommits(place / "bare.db")
         stack.callback(commits.close)
@@ -47,18 +40,11 @@ def measure() -> Iterator[Measured]:
         yield compare(
             "engine-signature",
             Side("bare cycle + bare commits", yardstick, lambda: next(recorded)),
-            Side("EngineClient.sign", client.sign, provider.request),
+            Side("EngineClient.sign", engine.client.sign, provider.request),
             unit="%",
             bound=35,
             turns=_TURNS,
         )
-
-
-def _new_database(path: Path) -> str:
-    database = Database(f"sqlite:///{path}")
-    database.create_all()
-    database.close()
-    return database.url
 
 
 def _recorded(facts: EngineFacts, provider: Provider) -> Iterator[list[Transaction]]:
@@ -70,27 +56,3 @@ def _recorded(facts: EngineFacts, provider: Provider) -> Iterator[list[Transacti
             engine.sign(provider.request())
             made.append(recorder.take())
     return iter(made)
-
-
-@contextmanager
-def _served(facts: EngineFacts) -> Iterator[EngineClient]:
-    """The engine in a process of its own; ended in order after the block."""
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    # A Unix socket's path has at most 107 octets, so it does not stand under the project.
-    with tempfile.TemporaryDirectory() as run:
-        path = Path(run) / "engine.sock"
-        process = context.Process(target=_serve, args=(facts, path, ready))
-        process.start()
-        try:
-            assert ready.wait(60), "the engine did not start"
-            yield EngineClient(path)
-        finally:
-            process.terminate()
-            process.join()
-
-
-def _serve(facts: EngineFacts, path: Path, ready: Event) -> None:
-    """The engine's process, until SIGTERM."""
-    with living_engine(facts) as engine:
-        serve_engine(engine, path, SystemRandomness(), ready=ready.set)

@@ -143,16 +143,19 @@ class Provider:
         """The key that the engine trusts, as a public JWK."""
         return dict(self._key.as_dict(private=False))
 
-    def request(self) -> SignRequest:
-        """A fresh approval of one document, with the client's proof."""
+    def request(self, documents: int = 1) -> SignRequest:
+        """A fresh approval of so many documents, with the client's proof."""
         now, jti = int(_CLOCK.now().timestamp()), new_id(_RANDOMNESS)
-        signed = sha256(f"signed {jti}".encode()).hexdigest()
-        document = {
-            "label": "pogodba.pdf",
-            "pages": 3,
-            "digest_shown": sha256(f"shown {jti}".encode()).hexdigest(),
-            "digest_signed": signed,
-        }
+        approved = [
+            {
+                "label": "pogodba.pdf",
+                "pages": 3,
+                "digest_shown": sha256(f"shown {jti} {number}".encode()).hexdigest(),
+                "digest_signed": sha256(f"signed {jti} {number}".encode()).hexdigest(),
+            }
+            for number in range(documents)
+        ]
+        digests = [str(document["digest_signed"]) for document in approved]
         claims = {
             "iss": _ISSUER,
             "aud": AUDIENCE,
@@ -168,7 +171,7 @@ class Provider:
             "idv": "verification-1",
             "sid_sign": "signing-session-1",
             "kind": KIND,
-            "documents": [document],
+            "documents": approved,
             "subject": {
                 "given_name": "Ančka",
                 "family_name": "Žnidaršič",
@@ -179,8 +182,8 @@ class Provider:
         approval = jwt.encode({"alg": "ES256", "typ": SAD_TYPE}, claims, self._key)
         hashed = base64.urlsafe_b64encode(sha256(approval.encode()).digest()).rstrip(b"=").decode()
         header = {"alg": "ES256", "typ": PROOF_TYPE, "jwk": self._client.as_dict(private=False)}
-        proof = jwt.encode(header, {"sad_hash": hashed, "digests": [signed], "iat": now}, self._client)
-        return SignRequest(approval, proof, [signed])
+        proof = jwt.encode(header, {"sad_hash": hashed, "digests": digests, "iat": now}, self._client)
+        return SignRequest(approval, proof, digests)
 
 
 class _SoftRoot:
@@ -212,7 +215,7 @@ def certify_issuer(token: hsm.Token) -> bytes:
 
 def activator(pinned: dict[str, Any]) -> Activator:
     """The engine's judgement, with the provider's public key pinned."""
-    policy = ActivationPolicy(issuer=_ISSUER, levels=default_levels(qualified=True))
+    policy = ActivationPolicy(issuer=_ISSUER, levels=default_levels(qualified=True), max_documents=1000)
     return Activator(policy, ECKey.import_key(pinned), _CLOCK)
 
 

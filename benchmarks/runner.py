@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,24 +44,39 @@ class Result:
 
 @dataclass(frozen=True)
 class Measured:
-    """A result with what it was made of: median seconds a call for yardstick and ours, and how many turns."""
+    """A result with what it was made of: for yardstick and ours the median call, or the memory; and how many turns."""
 
     result: Result
     yardstick: str
-    yardstick_seconds: float
+    yardstick_amount: float
     ours: str
-    ours_seconds: float
+    ours_amount: float
     turns: int
+    #: The bound is the most that is allowed, not the least.
+    cost: bool = False
+    #: What the two numbers are.
+    measure: Literal["ms", "MB"] = "ms"
 
 
-def compare(name: str, yardstick: Side, ours: Side, *, unit: Unit, bound: float | None, turns: int) -> Measured:
+def compare(
+    name: str,
+    yardstick: Side,
+    ours: Side,
+    *,
+    unit: Unit,
+    bound: float | None,
+    turns: int,
+    warming_up: int = WARMING_UP,
+    cost: bool = False,
+) -> Measured:
     """The median call of `yardstick` divided by the median call of `ours`, as a number or in percent.
 
-    The two take turns (A, B, A, B …), so that a machine that slows down slows both. `WARMING_UP`
-    turns come before the first that counts.
+    The two take turns (A, B, A, B …), so that a machine that slows down slows both. `warming_up`
+    turns come before the first that counts. With `cost` ours is divided by the yardstick, and the bound
+    is the most that is allowed.
     """
     seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(-WARMING_UP, turns):
+    for turn in range(-warming_up, turns):
         for side, taken in zip((yardstick, ours), seconds, strict=True):
             argument = side.prepare()
             begin = perf_counter()
@@ -69,9 +85,22 @@ def compare(name: str, yardstick: Side, ours: Side, *, unit: Unit, bound: float 
             if turn >= 0:
                 taken.append(end - begin)
     theirs, own = (statistics.median(taken) for taken in seconds)
-    value = theirs / own * (100 if unit == "%" else 1)
-    result = Result(name, round(value, 2), unit, bound, None if bound is None else value >= bound)
-    return Measured(result, yardstick.name, theirs, ours.name, own, turns)
+    value = own / theirs if cost else theirs / own * (100 if unit == "%" else 1)
+    met = None if bound is None else (value <= bound if cost else value >= bound)
+    result = Result(name, round(value, 2), unit, bound, met)
+    return Measured(result, yardstick.name, theirs * 1000, ours.name, own * 1000, turns, cost)
+
+
+def grown(name: str, before: tuple[str, int], after: tuple[str, int], *, bound: float) -> Measured:
+    """How many times the octets before there are after; `bound` is the most that is allowed."""
+    value = after[1] / before[1]
+    result = Result(name, round(value, 3), "times", bound, value <= bound)
+    return Measured(result, before[0], before[1] / 2**20, after[0], after[1] / 2**20, 1, cost=True, measure="MB")
+
+
+def progress(text: str) -> None:
+    """A word for whoever waits."""
+    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def write(measured: Sequence[Measured], path: Path) -> None:
@@ -97,19 +126,15 @@ def _row(one: Measured) -> tuple[str, ...]:
     return (
         result.name,
         _value(result.value, result.unit),
-        "–" if result.bound is None else f"≥ {_value(result.bound, result.unit)}",
+        "–" if result.bound is None else f"{'≤' if one.cost else '≥'} {_value(result.bound, result.unit)}",
         {None: "–", True: "yes", False: "NO"}[result.met],
         one.yardstick,
-        _milliseconds(one.yardstick_seconds),
+        f"{one.yardstick_amount:.2f} {one.measure}",
         one.ours,
-        _milliseconds(one.ours_seconds),
+        f"{one.ours_amount:.2f} {one.measure}",
         str(one.turns),
     )
 
 
 def _value(value: float, unit: Unit) -> str:
-    return f"{value:.1f} %" if unit == "%" else f"{value:.1f} times"
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.2f} ms"
+    return f"{value:.1f} %" if unit == "%" else f"{value:.2f} times"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, exceptions
 
+from hsm.direct import PROTECTION
 from hsm.encoding import CURVE, ecdsa_signature, public_key_info
 from hsm.errors import DestructionFailed, HsmError, KeySpent, KeyUnfit
 from hsm.pool import STALE, PooledSession, SessionPool
@@ -15,7 +16,6 @@ from hsm.spec import KeySpec
 
 _Result = TypeVar("_Result")
 
-ONE_TIME_LABEL = "one-time"
 _DIGEST_LENGTHS = (32, 48, 64)
 _SIGN_AND_VERIFY = MechanismFlag.SIGN | MechanismFlag.VERIFY
 _READ_BACK = {
@@ -26,6 +26,7 @@ _READ_BACK = {
     Attribute.NEVER_EXTRACTABLE: "never_extractable",
     Attribute.TOKEN: "token",
 }
+_READ_BACK_KINDS = tuple(_READ_BACK)
 # SoftHSM and some devices fail a key generation once in a great while under load, without cause.
 _RARE = (exceptions.GeneralError, exceptions.TemplateInconsistent)
 
@@ -89,17 +90,23 @@ class SigningKey:
         if self.spec is KeySpec.ED25519:
             raise ValueError("Ed25519 signs messages, not digests")
         _require_digest(digest)
-        return ecdsa_signature(self._sign(digest, Mechanism.ECDSA))
+        kind = ObjectClass.PRIVATE_KEY
+        with self._pool.borrow() as session:
+            try:
+                raw = session.direct.sign(session.handle(self.label, kind), digest)
+            except STALE:
+                raw = session.direct.sign(session.handle(self.label, kind, afresh=True), digest)
+        return ecdsa_signature(raw)
 
     def sign(self, message: bytes) -> bytes:
         """The 64 bytes of a pure Ed25519 signature (RFC 8032). Ed25519 keys only."""
         if self.spec is not KeySpec.ED25519:
             raise ValueError("EC keys sign digests")
-        return self._sign(message, Mechanism.EDDSA)
-
-    def _sign(self, data: bytes, mechanism: Mechanism) -> bytes:
         return with_key(
-            self._pool, self.label, ObjectClass.PRIVATE_KEY, lambda key: bytes(key.sign(data, mechanism=mechanism))
+            self._pool,
+            self.label,
+            ObjectClass.PRIVATE_KEY,
+            lambda key: bytes(key.sign(message, mechanism=Mechanism.EDDSA)),
         )
 
 
@@ -118,17 +125,20 @@ class OneTimeKey:
         self.record: DestructionRecord | None = None
         self._session = session
         self._looks = looks
-        self._public: Any = None
-        self._private: Any = None
+        self._calls = session.direct
+        # Handles; none before the pair is made and after it is gone.
+        self._public: int | None = None
+        self._private: int | None = None
         # Taking an element out of a list is atomic: two threads cannot both get the one permission.
         self._permission = [True]
 
     def generate(self) -> None:
         """Makes the pair and reads back what the token says of it. `KeyUnfit` if that is not enough."""
-        pair = generate_pair(self._session, self.spec, ONE_TIME_LABEL, self.id, store=False)
-        self._public, self._private = pair
-        self.public_spki = public_key_info(self.spec, self._public[Attribute.EC_POINT])
-        self.attributes = read_attributes(self._private)
+        self._public, self._private = public, private = _forgiving(
+            self._session, self.id, lambda: self._calls.generate_pair(CURVE[self.spec], self.id)
+        )
+        self.public_spki = public_key_info(self.spec, self._calls.point(public))
+        self.attributes = self._read_attributes(private)
         if self.attributes.token or not self.attributes.born_and_kept_inside:
             raise KeyUnfit(
                 "The token made a one-time key without the protection that was demanded. Check the token's policy."
@@ -142,7 +152,8 @@ class OneTimeKey:
         except IndexError:
             raise KeySpent("A one-time key signs once. Make a new key for the next signature.") from None
         try:
-            return ecdsa_signature(self._private.sign(digest, mechanism=Mechanism.ECDSA))
+            assert self._private is not None, "the permission ends with the key"
+            return ecdsa_signature(self._calls.sign(self._private, digest))
         except pkcs11.PKCS11Error as error:
             self._session.spoiled = True
             raise self._looks.named(error) from error
@@ -174,7 +185,7 @@ class OneTimeKey:
         for half in (self._private, self._public):
             try:
                 if half is not None:
-                    half.destroy()
+                    self._calls.destroy(half)
             except pkcs11.PKCS11Error:
                 done = False
         return done
@@ -182,46 +193,51 @@ class OneTimeKey:
     def _look(self) -> tuple[int, bool]:
         try:
             with self._looks.borrow() as other:
-                return len(other.find({Attribute.ID: self.id})), True
+                return other.direct.count(self.id), True
         except HsmError:
             return 0, False
 
+    def _read_attributes(self, private: int) -> Attributes:
+        try:
+            return Attributes(*self._calls.flags(private, _READ_BACK_KINDS))
+        except (exceptions.AttributeTypeInvalid, exceptions.AttributeSensitive):
+            raise _silent() from None
 
-def generate_pair(session: PooledSession, spec: KeySpec, label: str, key_id: bytes, *, store: bool) -> tuple[Any, Any]:
-    """(public, private) made in the token; nothing is left behind where it fails."""
+
+def generate_pair(session: PooledSession, spec: KeySpec, label: str, key_id: bytes) -> None:
+    """Makes a lasting pair in the token; nothing is left behind where it fails."""
     edwards = spec is KeySpec.ED25519
     parameters = session.raw.create_domain_parameters(
         KeyType.EC_EDWARDS if edwards else KeyType.EC, {Attribute.EC_PARAMS: CURVE[spec]}, local=True
     )
-    arguments: dict[str, Any] = {
-        "id": key_id,
-        "label": label,
-        "store": store,
-        "capabilities": _SIGN_AND_VERIFY,
-        "mechanism": Mechanism.EC_EDWARDS_KEY_PAIR_GEN if edwards else Mechanism.EC_KEY_PAIR_GEN,
-        "private_template": {
-            Attribute.EXTRACTABLE: False,
-            Attribute.MODIFIABLE: False,
-            Attribute.COPYABLE: False,
-        },
-    }
+    _forgiving(
+        session,
+        key_id,
+        lambda: parameters.generate_keypair(
+            id=key_id,
+            label=label,
+            store=True,
+            capabilities=_SIGN_AND_VERIFY,
+            mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN if edwards else Mechanism.EC_KEY_PAIR_GEN,
+            private_template=PROTECTION,
+        ),
+    )
+
+
+def _forgiving(session: PooledSession, key_id: bytes, make: Callable[[], _Result]) -> _Result:
+    """Makes a pair, once more after a rare failure; nothing is left behind where that fails too."""
     try:
         try:
-            return _pair(parameters, arguments)
+            return make()
         except _RARE:
             sweep(session, key_id)
-            return _pair(parameters, arguments)
+            return make()
     except BaseException:
         # The first error is the one to tell; what stays behind all the same dies with the session.
         session.spoiled = True
         with suppress(pkcs11.PKCS11Error):
             sweep(session, key_id)
         raise
-
-
-def _pair(parameters: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
-    public, private = parameters.generate_keypair(**arguments)
-    return public, private
 
 
 def sweep(session: PooledSession, key_id: bytes) -> None:
@@ -236,7 +252,11 @@ def read_attributes(private: Any) -> Attributes:
     try:
         return Attributes(**{name: bool(values[attribute]) for attribute, name in _READ_BACK.items()})
     except KeyError:
-        raise KeyUnfit("The token does not say how a private key is protected. Use a token that does.") from None
+        raise _silent() from None
+
+
+def _silent() -> KeyUnfit:
+    return KeyUnfit("The token does not say how a private key is protected. Use a token that does.")
 
 
 def with_key(pool: SessionPool, label: str, kind: ObjectClass, use: Callable[[Any], _Result]) -> _Result:

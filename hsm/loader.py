@@ -7,6 +7,7 @@ CKF_OS_LOCKING_OK instead, so that the module protects itself with the system's 
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +15,14 @@ from typing import Any, ClassVar
 import pkcs11
 from pkcs11 import _pkcs11
 
+from hsm.direct import Functions
 from hsm.errors import ModuleMissing, TokenFailure
 
 _CKF_OS_LOCKING_OK = 0x2
 _CKR_OK = 0
 # Positions in CK_FUNCTION_LIST, counted after its version field.
 _C_INITIALIZE, _C_FINALIZE, _C_INIT_TOKEN = 0, 1, 9
+_FUNCTIONS = 68
 _LABEL_LENGTH = 32
 
 
@@ -34,12 +37,12 @@ class _InitArgs(ctypes.Structure):
 
 
 class _FunctionList(ctypes.Structure):
-    """The head of CK_FUNCTION_LIST, as far as C_InitToken."""
+    """CK_FUNCTION_LIST (PKCS #11 v2.40, section 3.6)."""
 
     _fields_: ClassVar[Any] = [
         ("major", ctypes.c_ubyte),
         ("minor", ctypes.c_ubyte),
-        ("functions", ctypes.c_void_p * (_C_INIT_TOKEN + 1)),
+        ("functions", ctypes.c_void_p * _FUNCTIONS),
     ]
 
 
@@ -75,12 +78,16 @@ class _Library(_pkcs11.lib):
         pin = so_pin.encode()
         return int(call(slot, pin, len(pin), label.encode().ljust(_LABEL_LENGTH)))
 
-    def _function(self, position: int) -> int:
+    def functions(self) -> Sequence[int]:
+        """The addresses of the module's functions, in the standard's order."""
         library = ctypes.CDLL(self.so)
         listed = ctypes.POINTER(_FunctionList)()
         if library.C_GetFunctionList(ctypes.byref(listed)) != _CKR_OK:
             raise TokenFailure(f"The PKCS#11 module {self.so} gives no function list. Check that the file is a module.")
-        return int(listed.contents.functions[position])
+        return [int(address or 0) for address in listed.contents.functions]
+
+    def _function(self, position: int) -> int:
+        return self.functions()[position]
 
 
 class Module:
@@ -97,6 +104,8 @@ class Module:
                 f"{path} cannot be loaded as a PKCS#11 module ({error}). Install the token's driver "
                 "or correct the path."
             ) from error
+        #: For the calls that go past python-pkcs11.
+        self.direct = Functions(self.library.functions())
         # Never collected: at interpreter exit python-pkcs11 would unload the module under its own feet.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.library))
 

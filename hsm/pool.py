@@ -1,14 +1,15 @@
 """A bounded pool of sessions on one token, and the one place where PKCS#11 errors get our names."""
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pkcs11
 from pkcs11 import Attribute, ObjectClass, exceptions
 
+from hsm.direct import Direct, Functions
 from hsm.errors import (
     HsmError,
     KeyMissing,
@@ -41,8 +42,9 @@ STALE = (exceptions.ObjectHandleInvalid, exceptions.KeyHandleInvalid)
 class PooledSession:
     """A session that one thread has to itself; knows the keys that it has found before."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, functions: Functions) -> None:
         self.raw = raw
+        self.direct = Direct(functions, raw.handle)
         self.spoiled = False
         self._found: dict[tuple[str, ObjectClass], Any] = {}
 
@@ -63,6 +65,10 @@ class PooledSession:
             found = self._found[(label, kind)] = objects[0]
         return found
 
+    def handle(self, label: str, kind: ObjectClass, *, afresh: bool = False) -> int:
+        """The same, as the handle that `direct` wants."""
+        return int(self.key(label, kind, afresh=afresh).handle)
+
     def find(self, template: dict[Attribute, Any]) -> list[Any]:
         # The search is read to its end at once: an open one would block the session.
         return list(self.raw.get_objects(template))
@@ -74,7 +80,7 @@ class SessionPool:
     def __init__(
         self,
         label: str,
-        opener: Callable[[], Any],
+        opener: Callable[[], PooledSession],
         require_alive: Callable[[], None],
         require_present: Callable[[], None],
         limit: int,
@@ -87,16 +93,17 @@ class SessionPool:
         self.require_present = require_present
         self.limit = limit
         self._wait = wait
-        self._permits = threading.BoundedSemaphore(limit)
+        # A queue of the interpreter's own: quicker than a semaphore, which is written in Python.
+        self._permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limit):
+            self._permits.put(None)
         self._idle: deque[PooledSession] = deque()
         self._closed = False
-        self._out = 0
-        self._count = threading.Lock()
 
     @property
     def free(self) -> int:
         """Sessions that could be borrowed at this moment."""
-        return self.limit - self._out
+        return self._permits.qsize()
 
     @contextmanager
     def borrow(self) -> Iterator[PooledSession]:
@@ -105,19 +112,19 @@ class SessionPool:
         Raises `TokenBusy` after the waiting time, `TokenGone` where the token is closed or lost.
         """
         self._check()
-        if not self._permits.acquire(timeout=self._wait):
+        try:
+            self._permits.get(timeout=self._wait)
+        except Empty:
             raise TokenBusy(
                 f"All {self.limit} sessions on token '{self._label}' were in use for {self._wait:g} seconds. "
                 "Give it more sessions, or look for a token that has become slow."
-            )
-        with self._count:
-            self._out += 1
+            ) from None
         session: PooledSession | None = None
         try:
             try:
-                session = self._idle.pop() if self._idle else PooledSession(self._opener())
+                session = self._idle.pop() if self._idle else self._opener()
             except IndexError:  # another thread took the last idle one in between
-                session = PooledSession(self._opener())
+                session = self._opener()
             yield session
         except pkcs11.PKCS11Error as error:
             if session is not None:
@@ -129,9 +136,7 @@ class SessionPool:
         finally:
             if session is not None:
                 self._give_back(session)
-            with self._count:
-                self._out -= 1
-            self._permits.release()
+            self._permits.put(None)
 
     def close(self) -> None:
         """Closes the idle sessions; borrowed ones are closed when they come back."""

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, TokenFlag
 
 from hsm import loader
+from hsm.direct import PROTECTION
 from hsm.encoding import CURVE, public_key_info
 from hsm.errors import HsmError, KeyExists, KeyUnfit, PinWrong, TokenGone, TokenMissing
 from hsm.keys import KeyHandleInfo, OneTimeKey, SigningKey, generate_pair, read_attributes
@@ -102,7 +103,7 @@ class Token:
         """A lasting pair, made in the token, sensitive and not extractable. Raises `KeyExists`."""
         with self._making, self._short.borrow() as session:
             self._require_new(session, label)
-            generate_pair(session, spec, label, self._new_id(), store=True)
+            generate_pair(session, spec, label, self._new_id())
         return self.signing_key(label)
 
     def signing_key(self, label: str) -> SigningKey:
@@ -147,13 +148,20 @@ class Token:
         However the block ends, the key is destroyed and looked for from another session; where
         that is not proven, `DestructionFailed` is raised (also over an error of the block).
         """
-        with self._held.borrow() as session:
-            key = OneTimeKey(spec, self._new_id(), session, self._short)
-            try:
+        with self.one_time_keys(1, spec) as (key,):
+            yield key
+
+    @contextmanager
+    def one_time_keys(self, count: int, spec: KeySpec = KeySpec.P256) -> Iterator[list[OneTimeKey]]:
+        """The same for several pairs that live at the same time, in one session: nobody waits while holding one."""
+        with self._held.borrow() as session, ExitStack() as ends:
+            keys = []
+            for _ in range(count):
+                key = OneTimeKey(spec, self._new_id(), session, self._short)
+                ends.callback(key.destroy)
                 key.generate()
-                yield key
-            finally:
-                key.destroy()
+                keys.append(key)
+            yield keys
 
     def private_keys(self) -> list[KeyHandleInfo]:
         """Every private key that the token knows now: lasting ones and one-time keys of this process."""
@@ -186,12 +194,11 @@ class Token:
         )
 
     def _generate_secret(self, label: str, kind: KeyType, mechanism: Mechanism, use: MechanismFlag) -> None:
-        template = {Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False, Attribute.COPYABLE: False}
         with self._making, self._short.borrow() as session:
             self._require_new(session, label)
             session.raw.generate_key(
                 kind, 256, id=self._new_id(), label=label, store=True, capabilities=use, mechanism=mechanism,
-                template=template,
+                template=PROTECTION,
             )  # fmt: skip
 
     def _require_secret(self, label: str, kind: KeyType) -> None:
@@ -263,8 +270,8 @@ class _Login:
         if not hmac.compare_digest(hashlib.sha256(pin.encode()).digest(), self._pin_digest):
             raise PinWrong(f"Token '{self.label}' does not accept the PIN. Correct the PIN file.")
 
-    def session(self) -> Any:
-        return self.token.open(rw=True)
+    def session(self) -> PooledSession:
+        return PooledSession(self.token.open(rw=True), self.module.direct)
 
     def release(self) -> None:
         with _logins_lock:

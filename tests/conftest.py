@@ -14,6 +14,7 @@ import pytest
 import hsm
 from hsm import softhsm
 from tests.postgresql import Cluster
+from tests.query_plans import Watch
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.randomness import Randomness, SystemRandomness
@@ -67,6 +68,7 @@ def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Da
     cluster: Cluster | None = request.getfixturevalue("postgresql") if on_postgresql else None
     made: list[Database] = []
     lent: list[str] = []
+    watches: list[Watch] = []
 
     def make() -> Database:
         if cluster:
@@ -75,14 +77,17 @@ def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Da
         else:
             made.append(Database(f"sqlite:///{tmp_path / f'test{len(made)}.db'}"))
             made[-1].create_all()
+        watches.append(Watch(made[-1]))
         return made[-1]
 
     yield make
+    findings = [finding for watch in watches for finding in watch.findings]
     for database in made:
         database.close()
     for name in lent:
         assert cluster is not None
         cluster.take_back(name)
+    assert findings == [], "a query of the product is not served by an index (tests/query_plans.py)"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asn1crypto import core, keys, x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.ca.ca_kit import NOW, PERSON, SERVICE, SoftKey, authority, issuer, profiles
 from tsp.ca import extensions as made
@@ -340,7 +341,8 @@ OTHER_TBS, OTHER = signed(ISSUERS["issuing"])[1].tbs, signed(issuer("issuing"))[
 
 
 def test_what_was_prepared_passes() -> None:
-    assert check_issued(ISSUED, EXPECTED, ISSUERS["issuing"].public) is None
+    public = check_issued(ISSUED, EXPECTED, ISSUERS["issuing"].public)
+    assert public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == EXPECTED.spki
 
 
 @pytest.mark.requirement("CA-1")

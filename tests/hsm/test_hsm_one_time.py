@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from pkcs11 import Attribute, exceptions
 
 import hsm
-from hsm import KeySpec, errors, keys, softhsm
+from hsm import KeySpec, errors, softhsm
+from hsm.direct import PROTECTION, Direct
 from tests.conftest import TokenFactory
 
 DIGEST = hashlib.sha256(b"document").digest()
@@ -115,17 +116,20 @@ def test_destruction_may_come_early(token_factory: TokenFactory) -> None:
 
 
 class Stubborn:
-    """A private key whose destruction does not happen: with an error, or silently."""
+    """The token's calls for a private key whose destruction does not happen: with an error, or silently."""
 
-    def __init__(self, real: Any, error: Exception | None) -> None:
-        self._real = real
+    def __init__(self, key: hsm.OneTimeKey, error: Exception | None) -> None:
+        self._real = key._calls
+        self._stays = key._private
         self._error = error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
-    def destroy(self) -> None:
-        if self._error is not None:
+    def destroy(self, handle: int) -> None:
+        if handle != self._stays:
+            self._real.destroy(handle)
+        elif self._error is not None:
             raise self._error
 
 
@@ -142,7 +146,7 @@ def test_a_key_that_stays_is_found_and_told(
     def run() -> None:
         with token.one_time_key() as key:
             held.append(key)
-            key._private = Stubborn(key._private, error)
+            key._calls = Stubborn(key, error)  # type: ignore[assignment]
 
     with pytest.raises(errors.DestructionFailed) as caught:
         run()
@@ -160,7 +164,7 @@ def test_a_failed_destruction_outranks_the_bodys_error(token_factory: TokenFacto
 
     def run() -> None:
         with token.one_time_key() as key:
-            key._private = Stubborn(key._private, None)
+            key._calls = Stubborn(key, None)  # type: ignore[assignment]
             raise RuntimeError("body")
 
     with pytest.raises(errors.DestructionFailed) as caught:
@@ -187,16 +191,16 @@ def test_a_token_closed_under_a_living_key_is_told(token_factory: TokenFactory) 
 def test_one_rare_failure_of_the_generator_is_forgiven(
     token_factory: TokenFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = keys._pair, []
+    real, calls = Direct.generate_pair, []
 
-    def flaky(parameters: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    def flaky(*arguments: Any) -> tuple[int, int]:
         calls.append(arguments)
-        made = real(parameters, arguments)
+        made = real(*arguments)
         if len(calls) == 1:
             raise exceptions.GeneralError("after the key was made")
         return made
 
-    monkeypatch.setattr(keys, "_pair", flaky)
+    monkeypatch.setattr(Direct, "generate_pair", flaky)
     token = token_factory("once")
     with token.one_time_key() as key:
         assert len(token.private_keys()) == 1
@@ -209,14 +213,14 @@ def test_one_rare_failure_of_the_generator_is_forgiven(
 def test_a_generator_that_fails_leaves_no_key(
     token_factory: TokenFactory, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    real = keys._pair
+    real = Direct.generate_pair
 
-    def broken(parameters: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
-        real(parameters, arguments)
+    def broken(*arguments: Any) -> tuple[int, int]:
+        real(*arguments)
         raise error
 
     token = token_factory("once")
-    monkeypatch.setattr(keys, "_pair", broken)
+    monkeypatch.setattr(Direct, "generate_pair", broken)
     with pytest.raises(errors.HsmError) as caught, token.one_time_key():
         pass
     assert type(caught.value) in (errors.TokenFailure, errors.TokenFull)
@@ -227,14 +231,8 @@ def test_a_generator_that_fails_leaves_no_key(
 def test_a_key_without_the_demanded_protection_is_refused(
     token_factory: TokenFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = keys._pair
-
-    def lax(parameters: Any, arguments: dict[str, Any]) -> tuple[Any, Any]:
-        template = {**arguments["private_template"], Attribute.EXTRACTABLE: True}
-        return real(parameters, {**arguments, "private_template": template})
-
+    monkeypatch.setitem(PROTECTION, Attribute.EXTRACTABLE, True)
     token = token_factory("once")
-    monkeypatch.setattr(keys, "_pair", lax)
     with pytest.raises(errors.KeyUnfit), token.one_time_key():
         pass
     assert token.private_keys() == []

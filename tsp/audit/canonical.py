@@ -13,6 +13,7 @@ Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json]"
 #: Integers that every JSON reader keeps exactly (RFC 8785, 3.2.2.3: IEEE 754 doubles).
 _LARGEST = 2**53 - 1
 _DEPTH = 32
+_PLAIN = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical(value: Json) -> bytes:
@@ -21,7 +22,31 @@ def canonical(value: Json) -> bytes:
     Raises `ValueError` for floats, null, keys that are no strings, integers beyond 2^53 - 1, text
     that is not Unicode, and nesting over 32 levels.
     """
+    if _is_plain(value, _DEPTH):
+        try:
+            return _PLAIN.encode(value).encode()
+        except UnicodeEncodeError:
+            raise ValueError("text with lone surrogates") from None
     return _encode(value, _DEPTH).encode()
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether the interpreter's own encoder writes `value` as RFC 8785 wants it: ASCII keys, and nothing to refuse."""
+    kind = type(value)
+    if kind is str or kind is bool:
+        return True
+    if kind is int:
+        return -_LARGEST <= value <= _LARGEST  # type: ignore[operator]  # an int by its type
+    if depth <= 1:
+        return False
+    if kind is dict:
+        return all(
+            type(key) is str and key.isascii() and _is_plain(item, depth - 1)
+            for key, item in value.items()  # type: ignore[attr-defined]  # a dict by its type
+        )
+    if kind is list or kind is tuple:
+        return all(_is_plain(item, depth - 1) for item in value)  # type: ignore[attr-defined]
+    return False
 
 
 def _encode(value: object, depth: int) -> str:

@@ -5,21 +5,22 @@ the salted digest of it and the entry's place in its writer's chain, and nothing
 time, no kind. Whoever has content and salt can show what the leaf stands for; nobody can guess it.
 """
 
-import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from tsp.audit.canonical import Json, canonical
 from tsp.audit.tables import Entry, WriterHead
 from tsp.audit.tree import leaf_hash
 from tsp.core.clock import Clock
+from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Invalid
 from tsp.core.randomness import Randomness
 
@@ -30,6 +31,16 @@ _WRITER = re.compile(r"[a-z][a-z0-9.-]{0,63}")
 _KIND = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 _MAX_CONTENT = 64 * 1024
+# Core statements: for rows that are only added, the session's bookkeeping took longer than the database.
+_ENTRY, _WRITER_HEAD = table_of(Entry), table_of(WriterHead)
+_HEAD = select(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name")).with_for_update()
+_MOVE_HEAD = update(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name"))
+_INSERT = insert(_ENTRY)
+_IDS = (
+    select(_ENTRY.c.id)
+    .where(_ENTRY.c.writer == bindparam("_writer"), _ENTRY.c.counter.between(bindparam("first"), bindparam("last")))
+    .order_by(_ENTRY.c.counter)
+)
 _LEAF_KEYS = {"commitment", "counter", "previous", "version", "writer"}
 
 
@@ -99,49 +110,85 @@ def commitment(salt: bytes, content: bytes) -> bytes:
 
 def timestamp(moment: datetime) -> str:
     """A moment as records write it: UTC with microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def record(session: Session, *, writer: Writer, kind: str, payload: Mapping[str, Json]) -> Entry:
+@dataclass(frozen=True)
+class Recorded:
+    """An entry that was written: its row's id, and its leaf hash in the log."""
+
+    id: int
+    leaf_hash: bytes
+
+
+def record(session: Session, *, writer: Writer, kind: str, payload: Mapping[str, Json]) -> Recorded:
     """Writes one entry; it exists exactly when the caller's transaction does.
 
     `payload` holds references and digests, never personal data. Raises `ValueError` where it is no
     canonical JSON or over 64 kB, or `kind` is no kebab-case word.
     """
+    return record_all(session, writer=writer, facts=[(kind, payload)])[0]
+
+
+def record_all(session: Session, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]) -> list[Recorded]:
+    """The same for several entries (kind and payload), which follow each other in the writer's chain.
+
+    The statements are as many for a thousand entries as for one.
+    """
+    now = writer.clock.now()
+    contents = [(kind, _content(kind, payload, now)) for kind, payload in facts]
+    head = _locked_head(session, writer.name)
+    rows: list[dict[str, Any]] = []
+    for counter, (kind, content) in enumerate(contents, head.counter + 1):
+        salt = writer.randomness.bytes(_SALT)
+        previous = rows[-1]["leaf_hash"] if rows else head.last
+        leaf = Leaf(writer.name, counter, previous, commitment(salt, content)).encode()
+        rows.append(
+            {
+                "writer": writer.name,
+                "counter": counter,
+                "kind": kind,
+                "recorded_at": now,
+                "content": content.decode(),
+                "salt": salt,
+                "leaf": leaf,
+                "leaf_hash": leaf_hash(leaf),
+            }
+        )
+    if not rows:
+        return []
+    connection = session.connection()
+    connection.execute(
+        _MOVE_HEAD, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
+    )
+    connection.execute(_INSERT, rows)
+    found = connection.execute(_IDS, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
+    return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
+
+
+def _content(kind: str, payload: Mapping[str, Json], now: datetime) -> bytes:
     if not _KIND.fullmatch(kind):
         raise ValueError("an entry's kind is a kebab-case word")
-    now = writer.clock.now()
     content = canonical({"at": timestamp(now), "facts": payload, "kind": kind})
     if len(content) > _MAX_CONTENT:
         raise ValueError("an entry holds 64 kB at most")
-    salt = writer.randomness.bytes(_SALT)
-    head = _locked_head(session, writer.name)
-    leaf = Leaf(writer.name, head.counter + 1, head.last, commitment(salt, content)).encode()
-    entry = Entry(
-        writer=writer.name,
-        counter=head.counter + 1,
-        kind=kind,
-        recorded_at=now,
-        content=content.decode(),
-        salt=salt,
-        leaf=leaf,
-        leaf_hash=leaf_hash(leaf),
-    )
-    head.counter, head.last = entry.counter, entry.leaf_hash
-    session.add(entry)
-    session.flush()
-    return entry
+    return content
 
 
-def _locked_head(session: Session, name: str) -> WriterHead:
-    """The writer's row, locked to the end of the transaction: its entries form one line."""
-    head = session.get(WriterHead, name, with_for_update=True)
-    if head is None:
+@dataclass(frozen=True)
+class _Head:
+    counter: int
+    last: bytes
+
+
+def _locked_head(session: Session, name: str) -> _Head:
+    """Where the writer's chain ends, locked to the end of the transaction: its entries form one line."""
+    found = session.connection().execute(_HEAD, {"_name": name}).first()
+    if found is None:
         # Another process of this name may write its first entry just now; then its row serves both.
-        with contextlib.suppress(IntegrityError), session.begin_nested():
-            session.add(WriterHead(name=name, counter=0, last=NO_PREVIOUS))
-        head = session.get_one(WriterHead, name, with_for_update=True)
-    return head
+        insert_if_free(session, WriterHead, {"name": name, "counter": 0, "last": NO_PREVIOUS})
+        found = session.connection().execute(_HEAD, {"_name": name}).one()
+    return _Head(found.counter, found.last)
 
 
 def _malformed() -> Invalid:

@@ -9,7 +9,7 @@ touched. The caller also stores the row, in its own transaction.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -119,7 +119,7 @@ class PreparedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate that may leave the authority: signed, read back and compared."""
+    """A certificate that may leave the authority: signed, read back and compared. `public` is the key as it says."""
 
     serial: str
     der: bytes
@@ -127,6 +127,7 @@ class IssuedCertificate:
     profile: str
     not_before: datetime
     not_after: datetime
+    public: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
 
 class Authority:
@@ -227,25 +228,29 @@ class Authority:
             )
         signer = self._issuers[prepared.issuer]
         der = assemble(prepared.tbs, signer.sign(prepared.tbs), signer.algorithm)
-        check_issued(der, prepared.expected, signer.public)
+        public = check_issued(der, prepared.expected, signer.public)
         return IssuedCertificate(
-            prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after
+            prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
         )
 
     def row(self, issued: IssuedCertificate, subject_ref: str | None) -> Certificate:
         """The row that the caller stores in the transaction that makes the certificate count."""
-        return Certificate(
-            serial=issued.serial,
-            issuer=issued.issuer,
-            profile=issued.profile,
-            subject_ref=subject_ref,
-            not_before=issued.not_before,
-            not_after=issued.not_after,
-            der=issued.der,
-            issued_at=self._clock.now(),
-            revoked_at=None,
-            reason=None,
-        )
+        return Certificate(**self.values(issued, subject_ref))
+
+    def values(self, issued: IssuedCertificate, subject_ref: str | None) -> dict[str, Any]:
+        """The same as values by column, for many rows at once."""
+        return {
+            "serial": issued.serial,
+            "issuer": issued.issuer,
+            "profile": issued.profile,
+            "subject_ref": subject_ref,
+            "not_before": issued.not_before,
+            "not_after": issued.not_after,
+            "der": issued.der,
+            "issued_at": self._clock.now(),
+            "revoked_at": None,
+            "reason": None,
+        }
 
     def _profile(self, name: str) -> Profile:
         profile = self._profiles.get(name)

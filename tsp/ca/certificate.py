@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from asn1crypto import x509
@@ -115,6 +116,12 @@ def validity(profile: Profile, start: datetime) -> tuple[datetime, datetime]:
     return not_before, not_before + timedelta(seconds=profile.lifetime.seconds - 1)
 
 
+@lru_cache(maxsize=64)
+def _validity_der(not_before: datetime, not_after: datetime) -> bytes:
+    """Validity (RFC 5280, 4.1.2.5). Many certificates begin in the same second."""
+    return seq(x509_time(not_before), x509_time(not_after))
+
+
 class Template:
     """The constant parts of a certificate, encoded once.
 
@@ -161,7 +168,7 @@ class Template:
             _VERSION_3,
             integer(serial),
             self._algorithm_and_issuer,
-            seq(x509_time(not_before), x509_time(not_after)),
+            _validity_der(not_before, not_after),
             subject,
             spki,
             tail,

@@ -44,8 +44,8 @@ class Expected:
     algorithm: SignatureAlgorithm
 
 
-def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePublicKey) -> None:
-    """Reads a finished certificate back and compares it with what was prepared.
+def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePublicKey) -> ec.EllipticCurvePublicKey:
+    """Reads a finished certificate back and compares it with what was prepared; the key that it certifies.
 
     Raises `Unavailable` (certificate-unsound) naming the rule that failed; such a certificate must not
     leave the authority.
@@ -53,7 +53,8 @@ def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePub
     try:
         read = x509.load_der_x509_certificate(der)
         extensions = {extension.oid.dotted_string: extension.critical for extension in read.extensions}
-        found = read.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        certified = read.public_key()
+        found = certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         rules = {
             "bytes": read.tbs_certificate_bytes == expected.tbs,
             "serial": read.serial_number == expected.serial,
@@ -72,6 +73,8 @@ def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePub
         failed = "parse"
     if failed is not None:
         raise unsound(failed)
+    assert isinstance(certified, ec.EllipticCurvePublicKey), "no other keys are prepared"
+    return certified
 
 
 def unsound(rule: str) -> Unavailable:

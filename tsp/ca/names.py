@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tsp.ca import oids
 from tsp.core.der import oid, printable, seq, set_of, utf8
@@ -30,6 +31,10 @@ _PSEUDONYM = oid(oids.AT_PSEUDONYM)
 
 
 def _rdn(attribute: bytes, value: bytes) -> bytes:
+    """RelativeDistinguishedName of one attribute."""
+    size = len(attribute) + len(value)
+    if size < 0x7E:  # both lengths in one octet: the usual name
+        return bytes((0x31, size + 2, 0x30, size)) + attribute + value
     return set_of(seq(attribute, value))
 
 
@@ -50,12 +55,18 @@ def _country(value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=1024)
+def _script(letter: str) -> str:
+    """The first word of a letter's name in Unicode, which is its script's."""
+    return unicodedata.name(letter, "?").split()[0]
+
+
 def _one_script(*values: str | None) -> None:
     """NAT-4.2.4-19: given name, surname and common name in one script."""
     text = "".join(value for value in values if value)
     if text.isascii():
         return
-    scripts = {unicodedata.name(letter, "?").split()[0] for letter in text if letter.isalpha()}
+    scripts = {_script(letter) for letter in text if letter.isalpha()}
     if len(scripts) > 1:
         raise Invalid("name-scripts-mixed", "A name must be written in one script.")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, String
+from sqlalchemy import Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tsp.core.database import Base
@@ -13,6 +13,15 @@ class Certificate(Base):
     """One issued certificate. Rows are kept (CA-5, CA-6); `revoked_at` is set once and never cleared."""
 
     __tablename__ = "certificate"
+    # Few of many certificates are ever revoked: the list of them must not read all.
+    __table_args__ = (
+        Index(
+            "ix_certificate_revoked",
+            "issuer",
+            sqlite_where=text("revoked_at IS NOT NULL"),
+            postgresql_where=text("revoked_at IS NOT NULL"),
+        ),
+    )
 
     #: 16 octets as 32 lower-case hexadecimal digits: unique over all issuers.
     serial: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -5,12 +5,24 @@ first statement (BEGIN IMMEDIATE), so that two processes cannot both read and th
 PostgreSQL what is read to be changed is read `with_for_update`, or changed under a row condition.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Engine, Integer, MetaData, create_engine, event, inspect, text
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -169,6 +181,13 @@ def _postgresql(url: str, busy_timeout: float) -> Engine:
     return engine
 
 
+def table_of(model: type[Base]) -> Table:
+    """The table behind a mapped class, for statements that go past the session's bookkeeping."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
+
+
 def insert_or_lock(session: Session, row: Base) -> None:
     """Adds `row` where its key is free; where another has it, locks that one as it is, to the transaction's end.
 
@@ -180,6 +199,13 @@ def insert_or_lock(session: Session, row: Base) -> None:
     values = {column.name: getattr(row, column.name) for column in table.columns}
     statement: Any = insert(type(row)).values(values)
     session.execute(statement.on_conflict_do_update(index_elements=keys, set_={keys[0]: values[keys[0]]}))
+
+
+def insert_if_free(session: Session, model: type[Base], values: Mapping[str, Any]) -> bool:
+    """Adds a row where its key is free; False where another has it. One statement, no savepoint."""
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    found = session.connection().execute(insert(table_of(model)).on_conflict_do_nothing(), dict(values))
+    return found.rowcount == 1
 
 
 def ping(database: Database) -> None:

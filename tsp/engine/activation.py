@@ -10,16 +10,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from joserfc import jws, jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tsp.ca.names import PersonName
+from tsp.core import jws
 from tsp.core.clock import Clock
 from tsp.core.errors import Invalid, Refused, TspError, Unavailable
 
@@ -31,7 +33,7 @@ SUBSTANTIAL, HIGH = (f"http://eidas.europa.eu/LoA/{level}" for level in ("substa
 #: The levels that sign, by the names that the configuration uses.
 LEVELS = {"substantial": SUBSTANTIAL, "high": HIGH}
 #: An approval longer than that is refused before anything of it is read.
-MAX_TOKEN = 256 * 1024
+MAX_TOKEN = 512 * 1024
 #: What an approval may live at the very most, whatever the configuration says.
 MAX_LIFETIME = timedelta(minutes=5)
 
@@ -160,7 +162,7 @@ class Activator:
 
     def __init__(self, policy: ActivationPolicy, key: ECKey, clock: Clock) -> None:
         self._policy = policy
-        self._key = _p256(key)
+        self._key = _public(key)
         self._clock = clock
 
     def verify(self, approval: str, proof: str, digests: Sequence[str]) -> Activation:
@@ -214,11 +216,12 @@ class Activator:
 
     def _check_client(self, sad: _Sad, approval: str, proof: str, digests: Sequence[str]) -> None:
         """The proof is signed by the key that the approval is bound to (RFC 7800, 3.1), for this very call."""
-        keys: list[ECKey] = []
+        thumbprints: list[str] = []
 
-        def embedded(header: Mapping[str, Any]) -> ECKey:
-            keys.append(_embedded_key(header))
-            return keys[0]
+        def embedded(header: Mapping[str, Any]) -> EllipticCurvePublicKey:
+            key, thumbprint = _embedded_key(header)
+            thumbprints.append(thumbprint)
+            return key
 
         try:
             claims = _claims(_Proof, self._verified(proof, PROOF_TYPE, embedded))
@@ -226,7 +229,7 @@ class Activator:
             raise _other_client(error.code) from None
         expected = base64.urlsafe_b64encode(sha256(approval.encode()).digest()).rstrip(b"=").decode()
         age = self._clock.now() - _moment(claims.iat)
-        if keys[0].thumbprint() != sad.cnf.jkt:
+        if thumbprints != [sad.cnf.jkt]:
             raise _other_client("key")
         if claims.sad_hash != expected or claims.digests != list(digests):
             raise _other_client("content")
@@ -258,20 +261,20 @@ class Activator:
             raise Refused("approval-other-document", "These are not the documents that were approved.")
 
     @staticmethod
-    def _verified(token: str, kind: str, key: Callable[[Mapping[str, Any]], ECKey]) -> dict[str, Any]:
+    def _verified(token: str, kind: str, key: Callable[[Mapping[str, Any]], EllipticCurvePublicKey]) -> dict[str, Any]:
         """The claims of a JWT of this `typ`, signed with ES256 by the key that `key` picks from the header."""
         if not token.isascii() or not 0 < len(token) <= MAX_TOKEN:
             raise _malformed("size")
         try:
-            header = jws.extract_compact(token.encode()).headers()
-            if header.get("typ") != kind or header.get("alg") != "ES256":
+            parts = jws.take_apart(token)
+            if parts.header.get("typ") != kind or parts.header.get("alg") != "ES256":
                 raise _malformed("typ or alg")
-            chosen = key(header)
+            chosen = key(parts.header)
         except (JoseError, ValueError, TypeError, RecursionError):
             raise _malformed("token") from None
         try:
-            return dict(jwt.decode(token, chosen, algorithms=["ES256"]).claims)
-        except (JoseError, ValueError, TypeError):
+            return jws.claims(parts, chosen)
+        except (ValueError, RecursionError):
             raise Refused("approval-signature", "This approval was not given by the identity provider.") from None
 
 
@@ -286,11 +289,25 @@ def _claims(model: type[_Model], values: dict[str, Any]) -> _Model:
         raise _malformed(str(error.errors(include_input=False)[0]["loc"][0])) from None
 
 
-def _embedded_key(header: Mapping[str, Any]) -> ECKey:
+def _embedded_key(header: Mapping[str, Any]) -> tuple[EllipticCurvePublicKey, str]:
+    """The public key in a token's header, and its thumbprint (RFC 7638)."""
     fields = header.get("jwk")
     if not isinstance(fields, dict) or "d" in fields:
         raise _malformed("jwk")
-    return _p256(ECKey.import_key(fields))
+    return _known_key(json.dumps(fields))
+
+
+@lru_cache(maxsize=256)
+def _known_key(jwk: str) -> tuple[EllipticCurvePublicKey, str]:
+    """Clients are few and come often; reading a key takes as long as judging a signature."""
+    key = ECKey.import_key(json.loads(jwk))
+    return _public(key), key.thumbprint()
+
+
+def _public(key: ECKey) -> EllipticCurvePublicKey:
+    public = _p256(key).public_key
+    assert isinstance(public, EllipticCurvePublicKey)
+    return public
 
 
 def _p256(key: ECKey) -> ECKey:

@@ -1,5 +1,7 @@
 """That an approval signs once: granted -> reserved -> signed | released, each move a compare-and-swap.
 
+Granted is what the provider's signature says; the row begins when the first attempt reserves it.
+
 Every function works in the caller's transaction and is a no-op or an error where the row is not in
 the state that the move starts from. What may happen once is thereby decided by the database.
 """
@@ -8,22 +10,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CursorResult, Update, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import CursorResult, Update, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
+from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Conflict, Refused
 from tsp.engine.activation import Activation, Activator
 from tsp.engine.tables import (
     ABANDONED,
     DONE,
-    GRANTED,
     PENDING,
     RELEASED,
     RESERVED,
     SIGNED,
     Approval,
     SignatureIntent,
+)
+
+_INTENT = table_of(SignatureIntent)
+_INTEND = insert(_INTENT)
+_PLAN = update(_INTENT).where(
+    _INTENT.c.jti == bindparam("_jti"),
+    _INTENT.c.attempt == bindparam("_attempt"),
+    _INTENT.c.ordinal == bindparam("_ordinal"),
+    _INTENT.c.outcome == PENDING,
 )
 
 
@@ -60,50 +70,94 @@ def reserve(
     Raises `Refused` (approval-expired) at the first sight of a stale approval, or when the time to
     finish an interrupted one is over; `Conflict`: approval-in-use, approval-spent.
     """
-    row = session.get(Approval, activation.jti, with_for_update=True) or _first_sight(session, activation)
-    if row.sad_sha256 != activation.sad_sha256:
-        raise _spent()
-    if row.state == SIGNED:
-        return None
-    if row.state == RESERVED:
-        raise _in_use()
-    if row.first_reserved_at is None:
+    if _first_sight(session, activation, worker, now, terms):
         activator.require_fresh(activation)
-    elif now > row.first_reserved_at + terms.finish:
+        attempt = 1
+    else:
+        row = session.get_one(Approval, activation.jti, with_for_update=True)
+        if row.sad_sha256 != activation.sad_sha256:
+            raise _spent()
+        if row.state == SIGNED:
+            return None
+        attempt = _next_attempt(session, row, worker, now, terms)
+    session.connection().execute(
+        _INTEND,
+        [
+            {
+                "jti": activation.jti,
+                "attempt": attempt,
+                "ordinal": ordinal,
+                "digest": document.digest_signed,
+                "intended_at": now,
+                "outcome": PENDING,
+            }
+            for ordinal, document in enumerate(activation.documents)
+        ],
+    )
+    return Reservation(activation.jti, attempt, worker)
+
+
+def _first_sight(session: Session, activation: Activation, worker: str, now: datetime, terms: Terms) -> bool:
+    """Reserves an approval that nobody has seen: granted and reserved in one statement. False where there is a row."""
+    values = {
+        "jti": activation.jti,
+        "sad_sha256": activation.sad_sha256,
+        "kind": activation.kind,
+        "client": activation.client,
+        "subject_ref": activation.subject_ref,
+        "session": activation.session,
+        "expires_at": activation.expires_at,
+        "state": RESERVED,
+        "attempt": 1,
+        "worker": worker,
+        "lease_until": now + terms.lease,
+        "first_reserved_at": now,
+    }
+    return insert_if_free(session, Approval, values)
+
+
+def _next_attempt(session: Session, row: Approval, worker: str, now: datetime, terms: Terms) -> int:
+    """released -> reserved, for one more attempt; its number."""
+    if row.state == RESERVED or row.first_reserved_at is None:
+        raise _in_use()
+    if now > row.first_reserved_at + terms.finish:
         raise Refused("approval-expired", "The time for this approval is over. Approve the signature again.")
-    attempt = row.attempt + 1
     move = (
         update(Approval)
-        .where(Approval.jti == row.jti, Approval.state.in_((GRANTED, RELEASED)), Approval.attempt == row.attempt)
-        .values(
-            state=RESERVED,
-            attempt=attempt,
-            worker=worker,
-            lease_until=now + terms.lease,
-            first_reserved_at=row.first_reserved_at or now,
-        )
+        .where(Approval.jti == row.jti, Approval.state == RELEASED, Approval.attempt == row.attempt)
+        .values(state=RESERVED, attempt=row.attempt + 1, worker=worker, lease_until=now + terms.lease)
     )
     if not _moved(session, move):
         raise _in_use()
-    for ordinal, document in enumerate(activation.documents):
-        intent = SignatureIntent(
-            jti=row.jti,
-            attempt=attempt,
-            ordinal=ordinal,
-            digest=document.digest_signed,
-            intended_at=now,
-            outcome=PENDING,
-        )
-        session.add(intent)
-    return Reservation(row.jti, attempt, worker)
+    return row.attempt + 1
 
 
-def plan(session: Session, held: Reservation, ordinal: int, *, serial: str, public_key_sha256: str) -> None:
-    """Adds the planned certificate to the intent. `Conflict` (approval-in-use) where the turn was lost."""
-    intent = session.get_one(SignatureIntent, (held.jti, held.attempt, ordinal))
-    if intent.outcome != PENDING:
+@dataclass(frozen=True)
+class Plan:
+    """What is decided of one document's certificate before the authority signs it."""
+
+    ordinal: int
+    serial: str
+    public_key_sha256: str
+
+
+def plan(session: Session, held: Reservation, plans: Sequence[Plan]) -> None:
+    """Adds planned certificates to their intents. `Conflict` (approval-in-use) where the turn was lost."""
+    found = session.connection().execute(
+        _PLAN,
+        [
+            {
+                "_jti": held.jti,
+                "_attempt": held.attempt,
+                "_ordinal": one.ordinal,
+                "serial": one.serial,
+                "public_key_sha256": one.public_key_sha256,
+            }
+            for one in plans
+        ],
+    )
+    if found.rowcount != len(plans):
         raise _in_use()
-    intent.serial, intent.public_key_sha256 = serial, public_key_sha256
 
 
 def finish(session: Session, held: Reservation, *, now: datetime) -> None:
@@ -131,27 +185,6 @@ def overdue(session: Session, now: datetime) -> Sequence[Reservation]:
     """Reservations whose lease has passed: candidates for release, if their workers are dead."""
     found = select(Approval).where(Approval.state == RESERVED, Approval.lease_until < now)
     return [Reservation(row.jti, row.attempt, row.worker or "") for row in session.scalars(found)]
-
-
-def _first_sight(session: Session, activation: Activation) -> Approval:
-    row = Approval(
-        jti=activation.jti,
-        sad_sha256=activation.sad_sha256,
-        kind=activation.kind,
-        client=activation.client,
-        subject_ref=activation.subject_ref,
-        session=activation.session,
-        expires_at=activation.expires_at,
-        state=GRANTED,
-        attempt=0,
-    )
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        # Somebody else saw it first, a moment ago.
-        return session.get_one(Approval, activation.jti, with_for_update=True)
-    return row
 
 
 def _held(held: Reservation) -> Update:

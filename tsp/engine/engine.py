@@ -8,39 +8,44 @@ leaves is settled by `sweep`.
 """
 
 import logging
+import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from itertools import islice
+from typing import TypeVar
 
 from hsm import HsmError
-from tsp.audit.canonical import Json, canonical
+from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, record
-from tsp.audit.tables import Entry
 from tsp.ca.authority import PreparedCertificate
-from tsp.ca.tables import Certificate
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Refused, TspError, Unavailable
-from tsp.core.randomness import Randomness, new_id
-from tsp.engine import approvals, evidence
+from tsp.core.randomness import Randomness
+from tsp.engine import approvals
 from tsp.engine.activation import Activation, Activator
-from tsp.engine.approvals import Reservation, Terms
+from tsp.engine.approvals import Plan, Reservation, Terms
 from tsp.engine.liveness import Liveness
 from tsp.engine.onetime import OneTimeSigner, OnStep, Order, SignedOnce, Step, hsm_unavailable
+from tsp.engine.outcomes import Outcomes, stored
 from tsp.engine.protocol import EngineStatus, SignatureResult, SignRequest
-from tsp.engine.tables import Evidence, Signature
 
 log = logging.getLogger("tsp.engine")
 
 #: Lasting keys of the token `ca`; every other private key there is a one-time key that is alive.
 SERVICE_LABELS = frozenset({"issuing-ca", "infrastructure-ca"})
+
+
+#: Keys that live at the same time in a batch, and whose certificates are planned in one transaction.
+TOGETHER = 8
+#: Digests that an entry of the log names; of more it holds the digest of them all.
+_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ class Engine:
         self._service_labels = service_labels
         self._on_step = on_step
         self._working = _Working()
+        self._planning = threading.Lock()
+        self._parallel = os.cpu_count() or 1
         self._suspended = False
 
     def sign(self, request: SignRequest) -> list[SignatureResult]:
@@ -123,10 +130,12 @@ class Engine:
         """
         received = self._clock.now()
         activation = self._verified(request)
-        with self._database.read() as session:
-            if approvals.is_signed(session, activation):
-                return _stored(session, activation.jti)
-        self._require_sound_token()
+        if self._suspended:
+            # What is signed can be had without the token.
+            with self._database.read() as session:
+                if approvals.is_signed(session, activation):
+                    return stored(session, activation.jti)
+            self._require_sound_token()
         with self._working.on(activation.jti):
             return self._sign_once(activation, received)
 
@@ -157,13 +166,12 @@ class Engine:
     def _sign_once(self, activation: Activation, received: datetime) -> list[SignatureResult]:
         held = self._reserve(activation)
         if held is None:
-            # Somebody signed it between the first look and the reservation.
             with self._database.read() as session:
-                return _stored(session, activation.jti)
+                return stored(session, activation.jti)
         call = _Call(activation, received, self._clock.now(), held, self._on_step)
         try:
             call.on_step(Step.RESERVED)
-            made = [self._cycle(call, ordinal) for ordinal in range(len(activation.documents))]
+            made = self._cycles(call)
             results = self._commit(call, made)
         except BaseException as error:
             self._give_back(held, error)
@@ -195,7 +203,7 @@ class Engine:
                 facts: dict[str, Json] = {
                     "approval": activation.sad_sha256,
                     "attempt": held.attempt,
-                    "digests": [document.digest_signed for document in activation.documents],
+                    "digests": _digests(activation),
                     "worker": held.worker,
                 }
                 record(session, writer=self._writer, kind="signature-intended", payload=facts)
@@ -209,17 +217,43 @@ class Engine:
             facts = {"approval": sad_sha256, "code": error.code}
             record(session, writer=self._writer, kind="approval-refused", payload=facts)
 
-    def _cycle(self, call: _Call, ordinal: int) -> SignedOnce:
-        activation = call.activation
-        order = Order(activation.kind, activation.person, bytes.fromhex(activation.documents[ordinal].digest_signed))
+    def _cycles(self, call: _Call) -> list[SignedOnce]:
+        """Every document's key, in the order of the documents: one after the other, or a large batch in groups.
 
-        def planned(prepared: PreparedCertificate, spki: bytes) -> None:
-            with self._database.write() as session:
-                key_digest = sha256(spki).hexdigest()
-                approvals.plan(session, call.held, ordinal, serial=prepared.serial, public_key_sha256=key_digest)
+        Groups run on all processors. The first failure ends it: groups that have not begun do not begin,
+        and nothing is returned.
+        """
+        count = len(call.activation.documents)
+        if count <= TOGETHER:
+            return [self._group(call, [ordinal])[0] for ordinal in range(count)]
+        groups = list(_batched(range(count), TOGETHER))
+        with ThreadPoolExecutor(min(len(groups), self._parallel), thread_name_prefix="engine-batch") as pool:
+            running = [pool.submit(self._group, call, group) for group in groups]
+            try:
+                return [made for one in running for made in one.result()]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _group(self, call: _Call, ordinals: Sequence[int]) -> list[SignedOnce]:
+        """A few documents, whose certificates become durable plans in one transaction."""
+        activation = call.activation
+        orders = [
+            Order(activation.kind, activation.person, bytes.fromhex(activation.documents[ordinal].digest_signed))
+            for ordinal in ordinals
+        ]
+
+        def planned(found: Sequence[tuple[PreparedCertificate, bytes]]) -> None:
+            plans = [
+                Plan(ordinal, prepared.serial, sha256(spki).hexdigest())
+                for ordinal, (prepared, spki) in zip(ordinals, found, strict=True)
+            ]
+            # One of this process at a time: waiting for the database's own lock takes longer.
+            with self._planning, self._database.write() as session:
+                approvals.plan(session, call.held, plans)
 
         try:
-            return self._signer.sign(order, on_planned=planned, on_step=call.on_step)
+            return self._signer.sign_together(orders, on_planned=planned, on_step=call.on_step)
         except Unavailable as error:
             if error.code == "key-not-destroyed":
                 self._suspended = True
@@ -229,68 +263,14 @@ class Engine:
     def _commit(self, call: _Call, made: Sequence[SignedOnce]) -> list[SignatureResult]:
         """The outcome, in one transaction: it all exists, or none of it."""
         token = self._signer.token.state()
+        outcomes = Outcomes(self._signer.authority, self._writer, self._randomness)
         with self._database.write() as session:
             now = self._clock.now()
             approvals.finish(session, call.held, now=now)
             moments = {"received": call.received, "reserved": call.reserved, "recorded": now}
-            results: list[SignatureResult] = []
-            for document, one in zip(call.activation.documents, made, strict=True):
-                evidence_id = new_id(self._randomness)
-                values = evidence.build_record(
-                    evidence_id=evidence_id,
-                    activation=call.activation,
-                    document=document,
-                    reservation=call.held,
-                    made=one,
-                    token=token,
-                    moments=moments,
-                )
-                results.append(self._store(session, call, len(results), one, values))
+            results = outcomes.store(session, call.activation, call.held, made, token, moments)
             call.on_step(Step.RECORDED)
         return results
-
-    def _store(
-        self, session: Session, call: _Call, ordinal: int, made: SignedOnce, values: dict[str, Json]
-    ) -> SignatureResult:
-        activation, document = call.activation, call.activation.documents[ordinal]
-        signature_id, evidence_id = new_id(self._randomness), str(values["id"])
-        octets = canonical(values)
-        digest = sha256(octets).hexdigest()
-        issued = {"certificate": made.issued.serial, "sha256": sha256(made.issued.der).hexdigest()}
-        record(session, writer=self._writer, kind="certificate-issued", payload=issued)
-        facts = {"evidence": evidence_id, "sha256": digest}
-        entry = record(session, writer=self._writer, kind="signature-made", payload=facts)
-        session.add(self._signer.authority.row(made.issued, activation.subject_ref))
-        session.flush()
-        session.add(
-            Signature(
-                id=signature_id,
-                jti=activation.jti,
-                ordinal=ordinal,
-                digest=document.digest_signed,
-                serial=made.issued.serial,
-                cms=made.cms,
-                signed_at=made.times[Step.SIGNED],
-            )
-        )
-        session.flush()
-        session.add(
-            Evidence(
-                id=evidence_id,
-                signature_id=signature_id,
-                record=octets.decode(),
-                sha256=digest,
-                entry_id=entry.id,
-            )
-        )
-        return SignatureResult(
-            digest=document.digest_signed,
-            cms=made.cms,
-            certificate=made.issued.der,
-            evidence_id=evidence_id,
-            evidence=evidence.decode_record(octets.decode()),
-            leaf=entry.leaf_hash.hex(),
-        )
 
     def _give_back(self, held: Reservation, error: BaseException) -> None:
         """Frees the approval after a failure. Where even that fails, the sweep does it when the lease is over."""
@@ -321,8 +301,6 @@ class Engine:
 
     def _require_sound_token(self) -> None:
         """After a destruction that was not proven, no key is made until the token shows none alive."""
-        if not self._suspended:
-            return
         if self._keys_alive():
             raise Unavailable(
                 "hsm-unavailable",
@@ -338,23 +316,19 @@ class Engine:
             raise hsm_unavailable(error) from error
 
 
-def _stored(session: Session, jti: str) -> list[SignatureResult]:
-    found = session.execute(
-        select(Signature, Certificate.der, Evidence, Entry.leaf_hash)
-        .join(Certificate, Certificate.serial == Signature.serial)
-        .join(Evidence, Evidence.signature_id == Signature.id)
-        .join(Entry, Entry.id == Evidence.entry_id)
-        .where(Signature.jti == jti)
-        .order_by(Signature.ordinal)
-    )
-    return [
-        SignatureResult(
-            digest=signature.digest,
-            cms=signature.cms,
-            certificate=der,
-            evidence_id=kept.id,
-            evidence=evidence.decode_record(kept.record),
-            leaf=leaf_hash.hex(),
-        )
-        for signature, der, kept, leaf_hash in found
-    ]
+def _digests(activation: Activation) -> Json:
+    """What an attempt is about to sign, as the log keeps it: an entry has its bounds."""
+    digests = [document.digest_signed for document in activation.documents]
+    if len(digests) <= _NAMED:
+        return digests
+    return {"count": len(digests), "sha256": sha256("".join(digests).encode()).hexdigest()}
+
+
+_Item = TypeVar("_Item")
+
+
+def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
+    """The items in groups of `size`; the last may be smaller."""
+    left = iter(items)
+    while group := tuple(islice(left, size)):
+        yield group

@@ -4,8 +4,8 @@ One call of `OneTimeSigner.sign` is one life. Whatever ends the call, the key is
 object that the token destroys when the block is left, and that dies with the process.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from hsm import Attributes, DestructionRecord, HsmError, KeyHandleInfo, OneTimeKey, TokenState
 from hsm.errors import DestructionFailed
@@ -26,6 +25,8 @@ from tsp.ca.names import PersonName
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
 from tsp.formats import cms
+
+_ECDSA_OVER_DIGEST = ECDSA(Prehashed(SHA256()))
 
 
 class Step(StrEnum):
@@ -49,12 +50,16 @@ STEPS = tuple(Step)
 KEY_STEPS = STEPS[1:9]
 
 OnStep = Callable[[Step], None]
+#: Gets each decided certificate with its public key.
+OnPlanned = Callable[[Sequence[tuple[PreparedCertificate, bytes]]], None]
 
 
 class OneTimeToken(Protocol):
     """The part of `hsm.Token` that the engine uses."""
 
     def one_time_key(self) -> AbstractContextManager[OneTimeKey]: ...
+
+    def one_time_keys(self, count: int) -> AbstractContextManager[list[OneTimeKey]]: ...
 
     def private_keys(self) -> list[KeyHandleInfo]: ...
 
@@ -110,27 +115,32 @@ class OneTimeSigner:
     def sign(
         self, order: Order, *, on_planned: Callable[[PreparedCertificate, bytes], None], on_step: OnStep
     ) -> SignedOnce:
-        """One key's whole life.
+        """One key's whole life; see `sign_together`."""
+        return self.sign_together([order], on_planned=lambda planned: on_planned(*planned[0]), on_step=on_step)[0]
 
-        `on_planned` gets the decided certificate and the public key and makes them durable before the
-        authority signs. Raises `Unavailable`: hsm-unavailable, key-not-destroyed, signature-unsound, and
-        what the authority raises. Nothing of a failed life is returned.
+    def sign_together(self, orders: Sequence[Order], *, on_planned: OnPlanned, on_step: OnStep) -> list[SignedOnce]:
+        """The lives of a few keys, one for each order, that exist at the same time.
+
+        `on_planned` gets the decided certificates and the public keys and makes them durable, in one
+        go, before the authority signs the first. Raises `Unavailable`: hsm-unavailable,
+        key-not-destroyed, signature-unsound, and what the authority raises. Nothing of failed lives is
+        returned.
         """
-        life = _Life(self._clock, on_step)
+        lives = [_Life(self._clock, on_step) for _ in orders]
         try:
-            with self.token.one_time_key() as key:
-                _require_protected(key.attributes)
-                life.step(Step.GENERATED)
-                issued = self._certify(order, key.public_spki, on_planned, life)
-                attributes = cms.signed_attributes(order.digest, issued.der)
-                life.step(Step.ATTRIBUTES_BUILT)
-                digest = sha256(attributes).digest()
-                signature = key.sign_digest(digest)
-                life.step(Step.SIGNED)
-                _verify(key.public_spki, digest, signature)
-                life.step(Step.VERIFIED)
-                record = key.destroy()
-                life.step(Step.DESTROYED)
+            with self._keys(len(orders)) as keys:
+                for key, life in zip(keys, lives, strict=True):
+                    _require_protected(key.attributes)
+                    life.step(Step.GENERATED)
+                prepared = [
+                    self.authority.prepare(order.profile, order.person, key.public_spki, now=self._clock.now())
+                    for order, key in zip(orders, keys, strict=True)
+                ]
+                on_planned([(one, key.public_spki) for one, key in zip(prepared, keys, strict=True)])
+                made = [
+                    self._use(order, key, one, life)
+                    for order, key, one, life in zip(orders, keys, prepared, lives, strict=True)
+                ]
         except DestructionFailed as error:
             raise _end_not_proven(error.code) from error
         except HsmError as error:
@@ -140,9 +150,34 @@ class OneTimeSigner:
             if isinstance(error.__cause__, HsmError):
                 raise hsm_unavailable(error.__cause__) from error
             raise
-        if not record.proven:
-            raise _end_not_proven("found after")
-        life.step(Step.CHECKED)
+        for one, life in zip(made, lives, strict=True):
+            if not one.destruction.proven:
+                raise _end_not_proven("found after")
+            life.step(Step.CHECKED)
+        return made
+
+    @contextmanager
+    def _keys(self, count: int) -> Iterator[Sequence[OneTimeKey]]:
+        if count == 1:
+            with self.token.one_time_key() as key:
+                yield [key]
+        else:
+            with self.token.one_time_keys(count) as keys:
+                yield keys
+
+    def _use(self, order: Order, key: OneTimeKey, prepared: PreparedCertificate, life: "_Life") -> SignedOnce:
+        """From the planned certificate to the key's end."""
+        life.step(Step.PREPARED)
+        issued = self._certify(prepared, life)
+        attributes = cms.signed_attributes(order.digest, issued.der)
+        life.step(Step.ATTRIBUTES_BUILT)
+        digest = sha256(attributes).digest()
+        signature = key.sign_digest(digest)
+        life.step(Step.SIGNED)
+        _verify(issued.public, digest, signature)
+        life.step(Step.VERIFIED)
+        record = key.destroy()
+        life.step(Step.DESTROYED)
         return SignedOnce(
             issued=issued,
             public_spki=key.public_spki,
@@ -154,17 +189,8 @@ class OneTimeSigner:
             times=life.times,
         )
 
-    def _certify(
-        self,
-        order: Order,
-        spki: bytes,
-        on_planned: Callable[[PreparedCertificate, bytes], None],
-        life: "_Life",
-    ) -> IssuedCertificate:
+    def _certify(self, prepared: PreparedCertificate, life: "_Life") -> IssuedCertificate:
         """The certificate, valid before its key is used (TS 119 431-1, GEN-6.2.1-08)."""
-        prepared = self.authority.prepare(order.profile, order.person, spki, now=self._clock.now())
-        on_planned(prepared, spki)
-        life.step(Step.PREPARED)
         issued = self.authority.issue(prepared)
         life.step(Step.CERTIFIED)
         if not issued.not_before <= self._clock.now() <= issued.not_after:
@@ -214,11 +240,10 @@ def _require_protected(attributes: Attributes) -> None:
         )
 
 
-def _verify(spki: bytes, digest: bytes, signature: bytes) -> None:
-    key = load_der_public_key(spki)
-    assert isinstance(key, EllipticCurvePublicKey)
+def _verify(certified: EllipticCurvePublicKey, digest: bytes, signature: bytes) -> None:
+    """With the key as the certificate gives it: whoever validates the signature has no other."""
     try:
-        key.verify(signature, digest, ECDSA(Prehashed(SHA256())))
+        certified.verify(signature, digest, _ECDSA_OVER_DIGEST)
     except InvalidSignature:
         raise Unavailable(
             "signature-unsound",

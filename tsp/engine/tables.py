@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tsp.core.database import Base
 
-#: States of an approval. It begins granted, in the transaction that reserves it for the first time.
+#: States of an approval. Granted is what the provider's signature says: the row begins when it is reserved.
 GRANTED, RESERVED, SIGNED, RELEASED = "granted", "reserved", "signed", "released"
 #: What became of an intent.
 PENDING, DONE, ABANDONED = "pending", "done", "abandoned"

@@ -8,6 +8,8 @@ the signature value around them, `add_signature_timestamp` raises the result fro
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from tsp.core import der
@@ -24,6 +26,9 @@ _MESSAGE_DIGEST = der.oid("1.2.840.113549.1.9.4")
 _SIGNING_TIME = der.oid("1.2.840.113549.1.9.5")
 _SIGNING_CERTIFICATE_V2 = der.oid("1.2.840.113549.1.9.16.2.47")
 _SIGNATURE_TIME_STAMP = der.oid("1.2.840.113549.1.9.16.2.14")
+_VERSION_1 = der.integer(1)
+_CONTENT_TYPE_IS_DATA = der.seq(_CONTENT_TYPE, der.set_of(_ID_DATA))
+_DETACHED = der.seq(_ID_DATA)
 
 #: AlgorithmIdentifiers without parameters (RFC 5754, 2; RFC 5758, 3.2).
 _DIGESTS: Mapping[Digest, bytes] = {
@@ -31,6 +36,7 @@ _DIGESTS: Mapping[Digest, bytes] = {
     "sha384": der.seq(der.oid("2.16.840.1.101.3.4.2.2")),
     "sha512": der.seq(der.oid("2.16.840.1.101.3.4.2.3")),
 }
+_DIGEST_SETS: Mapping[Digest, bytes] = {name: der.set_of(encoded) for name, encoded in _DIGESTS.items()}
 _SIGNATURES: Mapping[SignatureAlgorithm, tuple[bytes, Digest]] = {
     "ecdsa-with-SHA256": (der.seq(der.oid("1.2.840.10045.4.3.2")), "sha256"),
     "ecdsa-with-SHA384": (der.seq(der.oid("1.2.840.10045.4.3.3")), "sha384"),
@@ -53,7 +59,7 @@ def signed_attributes(
     CAdES wants it. Raises `Invalid` (der-malformed) for octets that are no certificate.
     """
     attributes = [
-        _attribute(_CONTENT_TYPE, _ID_DATA),
+        _CONTENT_TYPE_IS_DATA,
         _attribute(_MESSAGE_DIGEST, der.octet_string(content_digest)),
         _attribute(_SIGNING_CERTIFICATE_V2, _signing_certificate_v2(certificate_der, digest)),
     ]
@@ -78,7 +84,7 @@ def signed_data(
     algorithm, digest = _SIGNATURES[signature_algorithm]
     serial, issuer = _serial_and_issuer(certificate)
     signer_info = der.seq(
-        der.integer(1),
+        _VERSION_1,
         der.seq(issuer, serial),
         _DIGESTS[digest],
         der.implicit(0, signed_attrs),
@@ -87,11 +93,11 @@ def signed_data(
     )
     certificates = der.set_of(*{certificate, *chain})
     content = der.seq(
-        der.integer(1),
-        der.set_of(_DIGESTS[digest]),
-        der.seq(_ID_DATA),
+        _VERSION_1,
+        _DIGEST_SETS[digest],
+        _DETACHED,
         der.implicit(0, certificates),
-        der.set_of(signer_info),
+        der.tlv(0x31, signer_info),
     )
     return der.seq(_ID_SIGNED_DATA, der.explicit(0, content))
 
@@ -161,7 +167,7 @@ def _pair(value: der.Tlv) -> tuple[der.Tlv, der.Tlv]:
 
 
 def _attribute(kind: bytes, value: bytes) -> bytes:
-    return der.seq(kind, der.set_of(value))
+    return der.seq(kind, der.tlv(0x31, value))
 
 
 def _signing_certificate_v2(certificate: bytes, digest: Digest) -> bytes:
@@ -173,12 +179,13 @@ def _signing_certificate_v2(certificate: bytes, digest: Digest) -> bytes:
     return der.seq(der.seq(identifier))
 
 
+@lru_cache(maxsize=16)
 def _serial_and_issuer(certificate: bytes) -> tuple[bytes, bytes]:
-    """serialNumber and issuer of a version 3 certificate, as encoded."""
+    """serialNumber and issuer of a version 3 certificate, as encoded. A signature asks for them twice."""
     outer = der.read_one(certificate)
     tbs = next(der.children(outer.content), None) if outer.tag == 0x30 else None
-    members = list(der.children(tbs.content)) if tbs is not None and tbs.tag == 0x30 else []
-    if [m.tag for m in members[:4]] != [0xA0, 0x02, 0x30, 0x30]:
+    members = list(islice(der.children(tbs.content), 4)) if tbs is not None and tbs.tag == 0x30 else []
+    if [m.tag for m in members] != [0xA0, 0x02, 0x30, 0x30]:
         raise Invalid("der-malformed", "The data are not a certificate.")
     return members[1].encoded, members[3].encoded
 

@@ -38,5 +38,5 @@ class Message(Base):
     attempts: Mapped[int]
     worker: Mapped[str | None] = mapped_column(String(22))
     lease_until: Mapped[datetime | None]
-    ended: Mapped[datetime | None]
+    ended: Mapped[datetime | None] = mapped_column(index=True)
     cause: Mapped[str | None] = mapped_column(String(60))

@@ -1,0 +1,20 @@
+"""Indexes for the queries that read a growing table from end to end."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index(
+        "ix_certificate_revoked",
+        "certificate",
+        ["issuer"],
+        sqlite_where=sa.text("revoked_at IS NOT NULL"),
+        postgresql_where=sa.text("revoked_at IS NOT NULL"),
+    )
+    op.create_index("ix_outbox_message_ended", "outbox_message", ["ended"])
