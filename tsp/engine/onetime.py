@@ -23,6 +23,7 @@ from hsm.errors import DestructionFailed
 from tsp.ca.authority import Authority, IssuedCertificate, PreparedCertificate
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.names import PersonName
+from tsp.core import steps
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
 from tsp.formats import cms
@@ -48,7 +49,7 @@ STEPS = tuple(Step)
 #: Steps that are repeated for each document.
 KEY_STEPS = STEPS[1:9]
 
-OnStep = Callable[[Step], None]
+OnStep = steps.OnStep[Step]
 
 
 class OneTimeToken(Protocol):
