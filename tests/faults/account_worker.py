@@ -22,10 +22,18 @@ from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.randomness import SystemRandomness
 from tsp.idp.accounts.branch import Document, KeyRequest
+from tsp.idp.accounts.contacts import calling_codes, read_phone
 from tsp.idp.accounts.person import Person
+from tsp.idp.credentials.password import judge
 
 ANA = Person("Ana", "Novak Žerjav", "50223054", date(1980, 5, 31))
 PIN = "123456-test"
+
+# What is read from files at the first use is read here, before anything is forked.
+for _language in ("sl", "en"):
+    calling_codes(_language)
+read_phone("+386", "041 123 456")
+judge("a password", ())
 
 
 class LoggedWorld(AccountWorld):
