@@ -23,6 +23,9 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import create_engine
+from sqlalchemy.orm import configure_mappers
+
 Job = dict[str, Any]
 Begin = Callable[[], None]
 
@@ -96,6 +99,7 @@ def _start(jobs: list[Job], running: dict[int, int]) -> list[int]:
     gate, started = get_context("fork").Barrier(len(jobs)), []
     for job in jobs:
         import_module(job["work"].partition(":")[0])
+        configure_mappers()
         read, write = os.pipe()
         process = os.fork()
         if process == 0:
@@ -115,6 +119,8 @@ def _end(process: int, running: dict[int, int]) -> str:
 
 
 def _serve() -> None:
+    for url in ("sqlite://", "postgresql+psycopg://"):
+        create_engine(url)  # loads the drivers before anything is forked; nothing is connected
     running: dict[int, int] = {}
     for line in sys.stdin:
         command = json.loads(line)
