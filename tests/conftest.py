@@ -15,6 +15,7 @@ import hsm
 from hsm import softhsm
 from tests.postgresql import Cluster
 from tests.query_plans import Watch
+from tests.zygote import Zygote
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.randomness import Randomness, SystemRandomness
@@ -135,6 +136,14 @@ def token_factory(softhsm_directory: Path) -> Iterator[TokenFactory]:
     yield make
     for token in opened:
         token.close()
+
+
+@pytest.fixture(scope="session")
+def zygote(softhsm_directory: Path) -> Iterator[Zygote]:
+    """Forks processes that a test may kill."""
+    made = Zygote()
+    yield made
+    made.close()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -1,6 +1,7 @@
 """A log to work with: writers and a sequencer with a soft key."""
 
 from hashlib import sha256
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -36,13 +37,15 @@ class Log:
         self.sequencer = self.another("log.1")
         self.key = self.sequencer.key
 
-    def another(self, holder: str, signer: object | None = None) -> Sequencer:
+    def another(self, holder: str, signer: object | None = None, **parts: Any) -> Sequencer:
+        """A sequencer on the same log; `parts` are what else it is made of."""
         return Sequencer(
             self.database,
             signer or self.signer,  # type: ignore[arg-type]
             origin="log.example/TEST",
             holder=holder,
             clock=self.clock,
+            **parts,
         )
 
     def writer(self, name: str = "engine") -> Writer:

@@ -1,78 +1,24 @@
 """An engine killed at any step: no key left, no signature without evidence, no approval spent twice or lost."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import func, select
 
-from tests.engine.engine_kit import ROOT, Provider, Room
+from tests.engine.engine_kit import Provider, Room
+from tests.engine.engine_worker import sign_job
+from tests.zygote import Zygote
 from tsp.audit.sequencer import Sequencer
 from tsp.audit.tables import Entry
 from tsp.audit.verify import verify_database
 from tsp.ca.tables import Certificate
 from tsp.engine.onetime import KEY_STEPS, STEPS, Step
-from tsp.engine.protocol import SignRequest
 from tsp.engine.tables import Approval, Evidence, Signature, SignatureIntent
 
 #: Every step of a call that signs two documents, in order.
 CALLS = [STEPS[0], *KEY_STEPS, *KEY_STEPS, *STEPS[9:]]
-PIN = "123456-test"
-
-
-class Zygote:
-    """The process that the engines to be killed are forked from."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.fault_zygote"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *jobs: dict[str, Any]) -> list[str]:
-        """Runs the jobs at the same time; how each ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(jobs) + "\n")
-        self._process.stdin.flush()
-        ends: list[str] = json.loads(self._process.stdout.readline())
-        return ends
-
-    def close(self) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def zygote(softhsm_directory: object) -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
-def job(room: Room, request: SignRequest, after: int = 0) -> dict[str, Any]:
-    return {
-        "token": room.token.label,
-        "pin": PIN,
-        "directory": str(room.directory),
-        "database": room.database.url,
-        "issuer": room.issuer.hex(),
-        "key": room.approval_key.as_dict(private=False),
-        "approval": request.approval,
-        "proof": request.proof,
-        "digests": list(request.digests),
-        "after": after,
-    }
 
 
 def counts(room: Room) -> tuple[int, int, int]:
@@ -112,8 +58,9 @@ def test_an_engine_killed_at_any_step_leaves_nothing_half_done(
     room: Room, provider: Provider, zygote: Zygote, after: int
 ) -> None:
     request = provider.request("one", "two")
-    assert zygote.run(job(room, request, after)) == ["killed"]
-    committed = CALLS[after - 1] is Step.COMMITTED
+    step = CALLS[after - 1]
+    assert zygote.run(sign_job(room, request, step, CALLS[:after].count(step))) == ["killed"]
+    committed = step is Step.COMMITTED
     assert room.one_time_keys() == 0
     assert counts(room) == ((2, 2, 2) if committed else (0, 0, 0))
     assert state(room) == ("signed" if committed else "reserved")
@@ -135,8 +82,7 @@ def test_an_engine_killed_at_any_step_leaves_nothing_half_done(
 def test_a_certificate_that_a_crash_lost_is_known_by_its_serial_number(
     room: Room, provider: Provider, zygote: Zygote
 ) -> None:
-    after = CALLS.index(Step.CERTIFIED) + 1
-    assert zygote.run(job(room, provider.request("one"), after)) == ["killed"]
+    assert zygote.run(sign_job(room, provider.request("one"), Step.CERTIFIED)) == ["killed"]
     room.clock.advance(seconds=31)
     with room.engine() as engine:
         engine.sweep()
@@ -153,7 +99,7 @@ def test_a_certificate_that_a_crash_lost_is_known_by_its_serial_number(
 @pytest.mark.requirement("CSC-2", "SIG-1")
 def test_of_five_processes_one_makes_the_signature(room: Room, provider: Provider, zygote: Zygote) -> None:
     request = provider.request("contract")
-    ends = zygote.run(*[job(room, request)] * 5)
+    ends = zygote.run(*[sign_job(room, request)] * 5)
     signed = {end for end in ends if end.startswith("signed ")}
     assert len(signed) == 1
     assert set(ends) - signed <= {"approval-in-use"}

@@ -4,8 +4,9 @@ The register is a set of persons, the post and the phone are lists; keys are in 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sqlalchemy import MetaData, select
 from sqlalchemy.orm import Session
@@ -24,6 +25,7 @@ from tsp.core.errors import Refused, Unavailable
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness
 from tsp.core.sealing import Sealer
+from tsp.core.steps import unwatched
 from tsp.idp.accounts.branch import Branch
 from tsp.idp.accounts.http import branch_routes
 from tsp.idp.accounts.identification import Identification
@@ -92,7 +94,10 @@ class Wing:
 
 
 class AccountWorld:
-    """One platform; `browser()` is a new person's browser, `session` who is logged in."""
+    """One platform; `browser()` is a new person's browser, `session` who is logged in.
+
+    `again` opens the keys that an earlier world made in the token; `on_step` is told of each step.
+    """
 
     def __init__(
         self,
@@ -100,13 +105,19 @@ class AccountWorld:
         clock: SettableClock,
         randomness: Randomness,
         token: hsm.Token,
+        *,
+        again: bool = False,
+        on_step: Callable[[StrEnum], None] = unwatched,
     ) -> None:
         self.database, self.clock, self.randomness = database, clock, randomness
-        self.outbox_key = token.generate_aead_key("outbox")
-        self.index_key = token.generate_hmac_key("index-hmac")
+        self.aead_key = token.aead_key if again else token.generate_aead_key
+        self.hmac_key = token.hmac_key if again else token.generate_hmac_key
+        self.on_step = on_step
+        self.outbox_key = self.aead_key("outbox")
+        self.index_key = self.hmac_key("index-hmac")
         self.register = PlayedRegister()
         self.events: list[tuple[str, dict[str, str]]] = []
-        self.wing = _build(self, token)
+        self.wing = _build(self)
         self.session: AccountSession | None = None
         self.mail, self.sms = Postbox(), Postbox()
         self.app = self._application()
@@ -224,17 +235,17 @@ def _branch_of(request: Request) -> str:
     return "banka"
 
 
-def _build(world: AccountWorld, token: hsm.Token) -> Wing:
+def _build(world: AccountWorld) -> Wing:
     """The account half from real parts, but for its neighbours."""
     database, clock, randomness = world.database, world.clock, world.randomness
-    code_key = token.generate_hmac_key("code-hmac")
+    code_key = world.hmac_key("code-hmac")
     index = Index(world.index_key)
-    sealer = Sealer(token.generate_aead_key("personal-data"), randomness, "personal-data")
+    sealer = Sealer(world.aead_key("personal-data"), randomness, "personal-data")
     outbox = Outbox(Sealer(world.outbox_key, randomness, "outbox"), randomness, clock)
     gate = Gate(database, clock)
     codes = Codes(database, code_key, gate, clock, randomness)
     puks = Puks(code_key, gate, clock, randomness)
-    passwords = Passwords(token.generate_hmac_key("password-hmac"), clock, randomness, cost=CHEAP)
+    passwords = Passwords(world.hmac_key("password-hmac"), clock, randomness, cost=CHEAP)
     texts = Texts(LANGUAGES, name="Enkrat", support="podpora@enkrat.test")
     notices = Notices(sealer, outbox)
     verifications = Verifications(clock, randomness, world.write_down)
@@ -266,6 +277,7 @@ def _build(world: AccountWorld, token: hsm.Token) -> Wing:
             outbox=outbox,
             texts=texts,
             journal=world.write_down,
+            on_step=world.on_step,
         ),
         personal_data=PersonalDataEntry(
             database=database,
@@ -278,6 +290,7 @@ def _build(world: AccountWorld, token: hsm.Token) -> Wing:
             notices=notices,
             texts=texts,
             verifications=verifications,
+            on_step=world.on_step,
         ),
         identification=Identification(
             database=database,
@@ -288,6 +301,7 @@ def _build(world: AccountWorld, token: hsm.Token) -> Wing:
             notices=notices,
             texts=texts,
             verifications=verifications,
+            on_step=world.on_step,
         ),
         branch=Branch(
             database=database,

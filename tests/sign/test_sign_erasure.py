@@ -10,6 +10,7 @@ from tests.sign.street import TSA, Street, Visitor
 from tests.sign.test_sign_resume import finished, state_of
 from tsp.core.errors import Invalid
 from tsp.sign.documents import ORIGINAL
+from tsp.sign.finishing import Finishing
 from tsp.sign.requests import SigningRequests
 from tsp.sign.tables import State
 
@@ -109,6 +110,40 @@ def test_document_of_a_session_that_waits_is_kept(
     street.clock.advance(days=1)
     assert requests.sweep() == 0
     assert len(files(street)) == 2
+
+
+def test_files_of_a_finished_session_that_a_crash_kept_go_at_its_end(
+    street: Street,
+    ana: Visitor,
+    contract: bytes,
+    requests: SigningRequests,
+    finishing: Finishing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Killed(BaseException):
+        """Stands for the end of a process between `finished` and the erasing."""
+
+    def die(*_arguments: object, **_named: object) -> None:
+        raise Killed
+
+    path = ana.bring(contract)
+    street.door.down.add(TSA)
+    ana.approve(path)
+    street.door.down.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.documents, "erase", die)
+        with pytest.raises(Killed):
+            finishing.resume()
+    assert state_of(street, path).state == State.FINISHED
+    assert finished(ana, path)
+    assert ana.get(f"{path}/download").status_code == 200
+    assert len(files(street)) == 3
+    assert (finishing.resume(), requests.sweep()) == (0, 0)
+    street.clock.advance(days=31)
+    assert requests.sweep() == 1
+    assert files(street) == []
+    ana.log_in()
+    assert ana.get(f"{path}/evidence").status_code == 200
 
 
 def test_what_a_crash_left_behind_is_swept_up(

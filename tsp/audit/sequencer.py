@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from sqlalchemy import select
@@ -24,8 +25,22 @@ from tsp.audit.tables import Entry, SequencerLease, Tile, TreeHead, latest_head,
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, TspError, Unavailable
+from tsp.core.steps import OnStep, unwatched
 
 log = logging.getLogger("tsp.audit")
+
+
+class SequencerStep(StrEnum):
+    """What happens in one round, in order. A fault may strike after any of them."""
+
+    LEASED = "leased"  # this process is the one that works, the transaction open
+    PLACED = "placed"  # the entries have positions, open
+    TILED = "tiled"  # their hashes lie in the tiles, open
+    HEADED = "headed"  # the new root is written, open
+    INTEGRATED = "integrated"  # all of it durable, the head unsigned
+    SIGNED = "signed"  # the token has signed the checkpoint, nothing written of it
+    NOTED = "noted"  # the signed checkpoint is in its row, open
+    PUBLISHED = "published"  # durable: from now on the public log says so
 
 
 class CheckpointSigner(Protocol):
@@ -47,7 +62,10 @@ class SequencerLimits:
 
 
 class Sequencer:
-    """Role `log`. `holder` names this process among those that could do the same."""
+    """Role `log`. `holder` names this process among those that could do the same.
+
+    `on_step` is called after each step (fault tests).
+    """
 
     def __init__(
         self,
@@ -58,11 +76,13 @@ class Sequencer:
         holder: str,
         clock: Clock,
         limits: SequencerLimits | None = None,
+        on_step: OnStep[SequencerStep] = unwatched,
     ) -> None:
         self._database = database
         self._signer = signer
         self._holder = holder
         self._clock = clock
+        self._on_step = on_step
         self.origin = origin
         self.limits = limits or SequencerLimits()
         self.key = VerifierKey.from_spki(origin, signer.public_spki)
@@ -90,7 +110,9 @@ class Sequencer:
         with self._database.write() as session:
             if not self._hold_lease(session):
                 return 0
+            self._on_step(SequencerStep.LEASED)
             placed = self._integrate(session)
+        self._on_step(SequencerStep.INTEGRATED)
         self._sign_newest()
         return placed
 
@@ -126,10 +148,13 @@ class Sequencer:
         size = head.size if head else 0
         self._require_sound(session, head)
         hashes = self._place(waiting, size)
+        session.flush()
+        self._on_step(SequencerStep.PLACED)
         changed = tiles.extend(lambda level, index: tile_hashes(session, level, index), size, hashes)
         for (level, index), content in changed.items():
             session.merge(Tile(level=level, index=index, hashes=content))
         session.flush()
+        self._on_step(SequencerStep.TILED)
         session.add(
             TreeHead(
                 size=size + len(hashes),
@@ -139,6 +164,8 @@ class Sequencer:
                 note=None,
             )
         )
+        session.flush()
+        self._on_step(SequencerStep.HEADED)
         return len(hashes)
 
     @staticmethod
@@ -171,10 +198,14 @@ class Sequencer:
                 "The signing device does not answer. Nothing was signed; please try again later.",
                 cause=error.code,
             ) from error
+        self._on_step(SequencerStep.SIGNED)
         with self._database.write() as session:
             stored = session.get_one(TreeHead, checkpoint.size)
             if stored.note is None and stored.root == checkpoint.root:
                 stored.note, stored.signed_at = note, self._clock.now()
+            session.flush()
+            self._on_step(SequencerStep.NOTED)
+        self._on_step(SequencerStep.PUBLISHED)
 
 
 def _root(session: Session, size: int) -> bytes:

@@ -28,6 +28,7 @@ from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Refused, TspError, Unavailable
 from tsp.core.randomness import Randomness
+from tsp.core.steps import unwatched
 from tsp.engine import approvals
 from tsp.engine.activation import Activation, Activator
 from tsp.engine.approvals import Plan, Reservation, Terms
@@ -82,10 +83,6 @@ class _Working:
             return self._calls[jti] > 0
 
 
-def _no_hook(_step: Step) -> None:
-    """Nobody watches the steps."""
-
-
 class Engine:
     """Everything is handed in, ready to use; `liveness` is held for as long as the engine works.
 
@@ -104,7 +101,7 @@ class Engine:
         randomness: Randomness,
         terms: Terms | None = None,
         service_labels: frozenset[str] = SERVICE_LABELS,
-        on_step: OnStep = _no_hook,
+        on_step: OnStep = unwatched,
     ) -> None:
         self._database = database
         self._signer = signer

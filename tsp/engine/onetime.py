@@ -22,6 +22,7 @@ from hsm.errors import DestructionFailed
 from tsp.ca.authority import Authority, IssuedCertificate, PreparedCertificate
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.names import PersonName
+from tsp.core import steps
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
 from tsp.formats import cms
@@ -49,7 +50,7 @@ STEPS = tuple(Step)
 #: Steps that are repeated for each document.
 KEY_STEPS = STEPS[1:9]
 
-OnStep = Callable[[Step], None]
+OnStep = steps.OnStep[Step]
 #: Gets each decided certificate with its public key.
 OnPlanned = Callable[[Sequence[tuple[PreparedCertificate, bytes]]], None]
 

@@ -5,6 +5,7 @@ so each message is with one runner at a time and goes once; only where a runner 
 sending and writing that down does the message go again, after its lease, with the same id.
 """
 
+import enum
 import json
 import logging
 import threading
@@ -21,6 +22,7 @@ from tsp.core.database import Database
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.randomness import Randomness, new_id
 from tsp.core.sealing import Sealer
+from tsp.core.steps import OnStep, unwatched
 from tsp.notify.outbox import context
 from tsp.notify.sending import Letter, Sender, SendFailed
 from tsp.notify.tables import Message, MessageState
@@ -28,6 +30,22 @@ from tsp.notify.tables import Message, MessageState
 log = logging.getLogger("tsp.notify")
 
 _SWEEP_SECONDS = 3600.0
+
+
+class RunnerStep(enum.StrEnum):
+    """What happens to a message, and to ended ones at last. A fault may strike after any of them."""
+
+    EXPIRED = "expired"  # a message that came too late is ended, the transaction open
+    CLAIMED = "claimed"  # attempt counted, lease written, open
+    LEASED = "leased"  # durable
+    OPENED = "opened"  # address and words are in memory
+    SENT = "sent"  # the other side has it, nothing written of it: only here it may go twice
+    MARKED = "marked"  # its end is written, open
+    ENDED = "ended"  # durable
+    PUT_BACK = "put-back"  # after a failure: due again later, open
+    POSTPONED = "postponed"  # durable
+    ERASED = "erased"  # old messages, open
+    SWEPT = "swept"  # durable
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,10 @@ class RunnerRules:
 
 
 class Runner:
-    """One sender of messages; `senders` by channel (`mail`, `sms`)."""
+    """One sender of messages; `senders` by channel (`mail`, `sms`).
+
+    `on_step` is called after each step (fault tests).
+    """
 
     def __init__(
         self,
@@ -53,6 +74,7 @@ class Runner:
         randomness: Randomness,
         senders: Mapping[str, Sender],
         rules: RunnerRules | None = None,
+        on_step: OnStep[RunnerStep] = unwatched,
     ) -> None:
         self._database = database
         self._sealer = sealer
@@ -60,6 +82,7 @@ class Runner:
         self._senders = senders
         self._rules = rules or RunnerRules()
         self._name = new_id(randomness)
+        self._on_step = on_step
 
     def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
         """Works until `stop` is set, looking again every `idle` seconds when there is nothing to do.
@@ -85,11 +108,15 @@ class Runner:
         message = self._claim()
         if message is None:
             return False
+        self._on_step(RunnerStep.LEASED)
         try:
             sender = self._senders.get(message.channel)
             if sender is None:
                 raise SendFailed("channel-unknown", permanent=True)
-            sender.send(self._open(message))
+            letter = self._open(message)
+            self._on_step(RunnerStep.OPENED)
+            sender.send(letter)
+            self._on_step(RunnerStep.SENT)
         except SendFailed as failure:
             self._failed(message, failure)
         else:
@@ -101,7 +128,9 @@ class Runner:
         before = self._clock.now() - timedelta(days=self._rules.keep)
         with self._database.write() as session:
             result = session.execute(delete(Message).where(Message.ended < before))
-            return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it
+            self._on_step(RunnerStep.ERASED)
+        self._on_step(RunnerStep.SWEPT)
+        return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE's result has it
 
     def _claim(self) -> Message | None:
         """The next due message, now leased to this runner; messages that have expired end here."""
@@ -129,9 +158,12 @@ class Runner:
                     break
                 log.info("message %s %s %s", message.id, message.purpose, message.state)
                 session.flush()
+                self._on_step(RunnerStep.EXPIRED)
             message.attempts += 1
             message.worker = self._name
             message.lease_until = now + timedelta(seconds=self._rules.lease)
+            session.flush()
+            self._on_step(RunnerStep.CLAIMED)
             return message
 
     def _open(self, message: Message) -> Letter:
@@ -155,6 +187,9 @@ class Runner:
                 row.due = self._clock.now() + pause
                 row.worker = row.lease_until = None
                 row.cause = failure.cause[:60]
+                session.flush()
+                self._on_step(RunnerStep.PUT_BACK)
+        self._on_step(RunnerStep.POSTPONED)
 
     def _settle(self, message: Message, state: MessageState, cause: str | None) -> None:
         log.info("message %s %s %s %s", message.id, message.purpose, state, cause or "")
@@ -162,6 +197,9 @@ class Runner:
             row = self._mine(session, message)
             if row is not None:
                 _end(row, state, cause, self._clock.now())
+                session.flush()
+                self._on_step(RunnerStep.MARKED)
+        self._on_step(RunnerStep.ENDED)
 
     def _mine(self, session: Session, message: Message) -> Message | None:
         """The row, if the lease is still this runner's: whoever took it over settles it."""

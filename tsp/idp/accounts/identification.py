@@ -8,12 +8,14 @@ from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Refused
 from tsp.core.sealing import Sealer
+from tsp.core.steps import OnStep, unwatched
 from tsp.idp.accounts import tables
 from tsp.idp.accounts.assurance import Level, Proof
 from tsp.idp.accounts.branch import key_index, key_person
 from tsp.idp.accounts.notices import Notices
 from tsp.idp.accounts.person import Person, stored_person
 from tsp.idp.accounts.service import AccountSession
+from tsp.idp.accounts.steps import IdentityStep
 from tsp.idp.accounts.texts import Texts
 from tsp.idp.accounts.verification import Verifications
 from tsp.idp.credentials.gate import Factor, Gate
@@ -21,7 +23,7 @@ from tsp.idp.credentials.keys import Index
 
 
 class Identification:
-    """Raises the level of assurance by a key from a branch."""
+    """Raises the level of assurance by a key from a branch. `on_step` is called after each step (fault tests)."""
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Identification:
         notices: Notices,
         texts: Texts,
         verifications: Verifications,
+        on_step: OnStep[IdentityStep] = unwatched,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -43,6 +46,7 @@ class Identification:
         self._notices = notices
         self._texts = texts
         self._verifications = verifications
+        self._on_step = on_step
 
     def level(self, account: AccountSession) -> Level:
         """The level of identity proofing that the account has."""
@@ -57,11 +61,13 @@ class Identification:
         person's; the key stays good); `TooMany` (too-many-attempts).
         """
         attempt = self._gate.attempt((Factor.IDENTIFICATION_KEY, account.account_id))
+        self._on_step(IdentityStep.KEY_TRY_COUNTED)
         with self._database.write() as session:
             person = stored_person(session, self._sealer, account.account_id)
             if person is None:
                 raise Refused("personal-data-missing", "Add your personal data first: the key is compared with them.")
             row = self._spend(session, typed, person)
+            self._on_step(IdentityStep.KEY_SPENT)
             level = self._verifications.add(session, account.account_id, Proof.IDENTIFICATION_KEY, row.id)
             self._gate.passed(session, attempt)
             self._notices.tell(
@@ -70,7 +76,9 @@ class Identification:
                 lambda language: self._texts.level_raised(language, level),
                 purpose="level-raised",
             )
-            return level
+            self._on_step(IdentityStep.LEVEL_WRITTEN)
+        self._on_step(IdentityStep.LEVEL_RAISED)
+        return level
 
     def _spend(self, session: Session, typed: str, person: Person) -> tables.IdentificationKey:
         now = self._clock.now()

@@ -68,10 +68,14 @@ class IdentityPages:
             return RedirectResponse(self.way.on(reference), 303)
         try:
             if "send" in form or "resend" in form:
-                self.entry.send_pin(account)
+                # A first request that is sent again, because its answer was lost, finds the PIN on its way.
+                if "resend" in form or self.entry.pin_state(account) is None:
+                    self.entry.send_pin(account)
                 return self._to(PIN, reference)
             self.entry.open_form(account, form.get("code", ""))
         except (Refused, TooMany) as error:
+            if self.entry.form_open(account):
+                return self._to(DATA, reference)  # the answer to the right PIN was lost; it is sent again
             return self._pin(request, account, reference, error)
         return self._to(DATA, reference)
 
@@ -211,7 +215,9 @@ class IdentityPages:
             return RedirectResponse(self.way.on(reference), 303)
         typed = form.get("identification_key", "")[:60]
         try:
-            self.identification.redeem(account, typed)
+            # A key whose answer was lost and that is sent again has done its work already.
+            if self.identification.level(account) < Level.SUBSTANTIAL:
+                self.identification.redeem(account, typed)
         except Refused as error:
             if error.code == "personal-data-missing":
                 return self._to(DATA, reference)

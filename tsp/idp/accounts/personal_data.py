@@ -13,12 +13,14 @@ from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Refused, Unavailable
 from tsp.core.sealing import Sealer
+from tsp.core.steps import OnStep, unwatched
 from tsp.idp.accounts import tables
 from tsp.idp.accounts.assurance import Proof
 from tsp.idp.accounts.notices import Notices
 from tsp.idp.accounts.person import Person, data_context, stored_person
 from tsp.idp.accounts.register import Register
 from tsp.idp.accounts.service import AccountSession
+from tsp.idp.accounts.steps import IdentityStep
 from tsp.idp.accounts.texts import Texts
 from tsp.idp.accounts.verification import Verifications
 from tsp.idp.credentials.codes import Codes, SentCode
@@ -31,7 +33,8 @@ PIN = "personal-data-pin"
 class PersonalDataEntry:
     """One public method for each use case; each opens its own transactions.
 
-    `form_minutes`: how long the form stays open after the right PIN.
+    `form_minutes`: how long the form stays open after the right PIN. `on_step` is called after each
+    step (fault tests).
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class PersonalDataEntry:
         texts: Texts,
         verifications: Verifications,
         form_minutes: int = 15,
+        on_step: OnStep[IdentityStep] = unwatched,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -60,6 +64,7 @@ class PersonalDataEntry:
         self._texts = texts
         self._verifications = verifications
         self._open_for = timedelta(minutes=form_minutes)
+        self._on_step = on_step
 
     def confirmed(self, account: AccountSession) -> Person | None:
         """The account's confirmed person, None without."""
@@ -95,12 +100,16 @@ class PersonalDataEntry:
                 purpose=PIN,
                 expires_at=sent.expires_at,
             )
+            self._on_step(IdentityStep.PIN_WRITTEN)
+        self._on_step(IdentityStep.PIN_SENT)
 
     def open_form(self, account: AccountSession, pin: str) -> None:
         """The right PIN opens the form for this session. Raises what `Codes.attempt` and `check` raise."""
         attempt = self._codes.attempt(PIN, account.session_id)
+        self._on_step(IdentityStep.PIN_TRY_COUNTED)
         with self._database.write() as session:
             self._codes.check(session, attempt, account.account_id.encode(), pin)
+            self._on_step(IdentityStep.PIN_SPENT)
             session.merge(
                 tables.FormPermission(
                     session_id=account.session_id,
@@ -108,6 +117,7 @@ class PersonalDataEntry:
                     until=self._clock.now() + self._open_for,
                 )
             )
+        self._on_step(IdentityStep.FORM_OPENED)
 
     def form_open(self, account: AccountSession) -> bool:
         """Whether this session may fill in the form."""
@@ -124,6 +134,7 @@ class PersonalDataEntry:
         with self._database.read() as session:
             self._require_open(session, account)
         attempt = self._gate.attempt((Factor.PERSONAL_DATA, account.account_id))
+        self._on_step(IdentityStep.DATA_TRY_COUNTED)
         try:
             agrees = self._register.agrees(person)
         except Unavailable:
@@ -134,10 +145,14 @@ class PersonalDataEntry:
                 "personal-data-mismatch",
                 "The data do not agree with the register. Check all four and confirm them again.",
             )
+        self._on_step(IdentityStep.REGISTER_AGREED)
         with self._database.write() as session:
             self._require_open(session, account)
             self._keep(session, account.account_id, person)
+            self._on_step(IdentityStep.DATA_WRITTEN)
             self._finish(session, account, attempt)
+            self._on_step(IdentityStep.DATA_VERIFIED)
+        self._on_step(IdentityStep.DATA_CONFIRMED)
 
     def _keep(self, session: Session, account_id: str, person: Person) -> None:
         index = self._index.of("tax-number", person.tax_number)

@@ -17,11 +17,13 @@ from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid
 from tsp.core.randomness import Randomness, new_id
 from tsp.core.sealing import Sealer
+from tsp.core.steps import OnStep, unwatched
 from tsp.idp.accounts import tables
 from tsp.idp.accounts.contacts import normal_email, read_email, read_phone
 from tsp.idp.accounts.journal import Journal
 from tsp.idp.accounts.notices import email_context, phone_context
 from tsp.idp.accounts.registering import Held, Parked, ParkedPassword, Parking, Step
+from tsp.idp.accounts.steps import RegistrationStep
 from tsp.idp.accounts.texts import MailText, Texts
 from tsp.idp.credentials.codes import Codes, SentCode
 from tsp.idp.credentials.gate import Factor, Gate
@@ -65,7 +67,10 @@ class View:
 
 
 class Registrations:
-    """One public method for each use case; each opens its own transactions."""
+    """One public method for each use case; each opens its own transactions.
+
+    `on_step` is called after each step (fault tests).
+    """
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class Registrations:
         texts: Texts,
         journal: Journal,
         keep: int = 3600,
+        on_step: OnStep[RegistrationStep] = unwatched,
     ) -> None:
         self.parking = Parking(sealer, clock, randomness, keep)
         self._database = database
@@ -97,6 +103,7 @@ class Registrations:
         self._outbox = outbox
         self._texts = texts
         self._journal = journal
+        self._on_step = on_step
 
     def view(self, token: str | None) -> View | None:
         """The registration of this browser, None where there is none (any more)."""
@@ -117,18 +124,21 @@ class Registrations:
         """
         if source:
             self._gate.attempt((Factor.REGISTRATION, self._index.of("source", source)))
+            self._on_step(RegistrationStep.COUNTED)
         with self._database.read() as session:
             held = self.parking.find(session, token)
         if held is None or held.step in (Step.PUK, Step.DONE):
             held = self.parking.new()
         parked = held.parked.model_copy(update={"language": language, "resume": resume, "terms": typed.terms})
         parked, errors = self._read(parked, typed)
+        self._on_step(RegistrationStep.READ)
         with self._database.write() as session:
             self.parking.sweep(session)
             step = Step.FORM
             if not errors:
                 step, parked = self._next(session, held, parked)
             self.parking.save(session, Held(held.token, step, parked))
+        self._on_step(RegistrationStep.SUBMITTED)
         return Submitted(held.token, step, errors)
 
     def confirm_email(self, token: str | None, code: str) -> None:
@@ -140,22 +150,28 @@ class Registrations:
         with self._database.read() as session:
             held = self.parking.at(session, token, Step.EMAIL)
         attempt = self._codes.attempt(EMAIL_CODE, held.parked.email_reference)
+        self._on_step(RegistrationStep.EMAIL_TRY_COUNTED)
         with self._database.write() as session:
             held = self.parking.at(session, token, Step.EMAIL)
             self._codes.check(session, attempt, held.parked.email.encode(), code)
+            self._on_step(RegistrationStep.EMAIL_PROVEN)
             parked = self._send_sms(session, held.parked.model_copy(update={"email_proven": True}))
             self.parking.save(session, Held(held.token, Step.SMS, parked))
+        self._on_step(RegistrationStep.EMAIL_CONFIRMED)
 
     def confirm_phone(self, token: str | None, code: str) -> None:
         """The one-time password: proves the number; the PUK is ready to be shown. Raises like `confirm_email`."""
         with self._database.read() as session:
             held = self.parking.at(session, token, Step.SMS)
         attempt = self._codes.attempt(SMS_CODE, held.parked.sms_reference)
+        self._on_step(RegistrationStep.SMS_TRY_COUNTED)
         with self._database.write() as session:
             held = self.parking.at(session, token, Step.SMS)
             self._codes.check(session, attempt, held.parked.phone.encode(), code)
+            self._on_step(RegistrationStep.PHONE_PROVEN)
             parked = held.parked.model_copy(update={"puk": self._puks.new()})
             self.parking.save(session, Held(held.token, Step.PUK, parked))
+        self._on_step(RegistrationStep.PHONE_CONFIRMED)
 
     def resend(self, token: str | None) -> None:
         """Sends the code of the present step anew; the one before it dies. Raises `TooMany` (code-cooldown)."""
@@ -175,11 +191,13 @@ class Registrations:
         with self._database.write() as session:
             held = self.parking.at(session, token, Step.PUK)
             self.parking.take(session, held, Step.DONE)
+            self._on_step(RegistrationStep.TAKEN)
             parked = held.parked
             self._create(session, parked)
             rest = Parked(account_id=parked.account_id, language=parked.language, resume=parked.resume)
             self.parking.save(session, Held(held.token, Step.DONE, rest))
-            return parked.account_id
+        self._on_step(RegistrationStep.CREATED)
+        return parked.account_id
 
     def cancel(self, token: str | None) -> str:
         """Forgets the registration and returns the parked request it began from ("" for none)."""
@@ -264,6 +282,7 @@ class Registrations:
         else:
             mail = self._texts.registration_code(parked.language, code, minutes)
         self._mail(session, parked.email, mail, EMAIL_CODE, sent.expires_at)
+        self._on_step(RegistrationStep.EMAIL_CODE_WRITTEN)
         return parked
 
     def _send_sms(self, session: Session, parked: Parked) -> Parked:
@@ -278,6 +297,7 @@ class Registrations:
         )
         text = self._texts.registration_sms(parked.language, code, self._codes.rules.minutes)
         self._outbox.sms(session, parked.phone, text, purpose=SMS_CODE, expires_at=sent.expires_at)
+        self._on_step(RegistrationStep.SMS_CODE_WRITTEN)
         return parked
 
     def _mail(self, session: Session, to: str, mail: MailText, purpose: str, expires_at: datetime | None) -> None:
@@ -327,10 +347,15 @@ class Registrations:
                 added=now,
             )
         )
+        session.flush()
+        self._on_step(RegistrationStep.ACCOUNT_WRITTEN)
         self._passwords.store(session, account_id, parked.password.record())
         self._puks.set(session, account_id, parked.puk)
+        session.flush()
+        self._on_step(RegistrationStep.CREDENTIALS_WRITTEN)
         self._mail(session, parked.email, self._texts.account_created(parked.language), "account-created", None)
         self._journal(session, "account-created", {"account": account_id})
+        self._on_step(RegistrationStep.TOLD)
 
     def _email_index(self, email: str) -> str:
         return self._index.of("email", normal_email(email))
