@@ -52,7 +52,7 @@ def prepare(settings: Settings) -> None:
 def ports(settings: Settings) -> list[int]:
     """Every port that platform and sandbox will listen on."""
     origins = settings.urls.model_dump().values()
-    return [urlsplit(o).port or 80 for o in origins] + [8410, 8411, 8412, 8413, 8414]
+    return [urlsplit(o).port or 80 for o in origins] + [8410, 8411, 8412, 8413, 8414, 8415]
 
 
 def free(port: int) -> bool:
@@ -137,6 +137,9 @@ def main() -> int:
         servers["sandbox"] = start(
             "-m", "sandbox", "serve", "--dir", str(settings.var / "sandbox"), log=directory / "sandbox.log"
         )
+        servers["witness"] = start(
+            "-m", "sandbox", "witness", "--dir", str(settings.var / "sandbox"), log=directory / "witness.log"
+        )
         servers["platform"] = start("-m", "tsp", "serve", log=directory / "platform.log")
         wait_until_up(ports(settings), servers, settings.var / "run" / "engine.sock")
         summary = story(chosen, settings, directory)
@@ -162,7 +165,7 @@ def tell(summary: dict[str, Any]) -> None:
     say("")
     for name, url in summary["urls"].items():
         say(f"  {name:<12} {url}")
-    for name, port in (("mailbox", 8411), ("phone", 8412), ("register", 8413), ("branch", 8414)):
+    for name, port in (("mailbox", 8411), ("phone", 8412), ("register", 8413), ("branch", 8414), ("witness", 8415)):
         say(f"  {name:<12} http://localhost:{port}")
 
 
