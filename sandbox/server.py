@@ -1,4 +1,4 @@
-"""All small servers but the witness in one process and one event loop, on sockets that are bound before anything starts."""
+"""The small servers but the witness in one process and one event loop; sockets are bound before anything starts."""
 
 import asyncio
 import contextlib

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from hsm import HsmError
 from tsp.audit import tiles, tree
 from tsp.audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from tsp.audit.tables import Entry, SequencerLease, Tile, TreeHead, latest_head, tile_hashes
+from tsp.audit.tables import Entry, Publication, SequencerLease, Tile, TreeHead, latest_head, tile_hashes
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, TspError, Unavailable
@@ -47,7 +47,10 @@ class SequencerLimits:
 
 
 class Sequencer:
-    """Role `log`. `holder` names this process among those that could do the same."""
+    """Role `log`. `holder` names this process among those that could do the same.
+
+    What needs no witness is published when it is signed; else `witnesses.WitnessLine` publishes.
+    """
 
     def __init__(
         self,
@@ -58,11 +61,13 @@ class Sequencer:
         holder: str,
         clock: Clock,
         limits: SequencerLimits | None = None,
+        min_witnesses: int = 0,
     ) -> None:
         self._database = database
         self._signer = signer
         self._holder = holder
         self._clock = clock
+        self._min_witnesses = min_witnesses
         self.origin = origin
         self.limits = limits or SequencerLimits()
         self.key = VerifierKey.from_spki(origin, signer.public_spki)
@@ -175,6 +180,8 @@ class Sequencer:
             stored = session.get_one(TreeHead, checkpoint.size)
             if stored.note is None and stored.root == checkpoint.root:
                 stored.note, stored.signed_at = note, self._clock.now()
+                if not self._min_witnesses:
+                    session.add(Publication(size=stored.size, published_at=stored.signed_at))
 
 
 def _root(session: Session, size: int) -> bytes:
