@@ -36,14 +36,19 @@ class Log:
         self.sequencer = self.another("log.1")
         self.key = self.sequencer.key
 
-    def another(self, holder: str, signer: object | None = None) -> Sequencer:
+    def another(self, holder: str, signer: object | None = None, *, min_witnesses: int = 0) -> Sequencer:
         return Sequencer(
             self.database,
             signer or self.signer,  # type: ignore[arg-type]
             origin="log.example/TEST",
             holder=holder,
             clock=self.clock,
+            min_witnesses=min_witnesses,
         )
+
+    def witnessed(self, needed: int = 1) -> None:
+        """From now on nothing is published before so many witnesses have co-signed."""
+        self.sequencer = self.another("log.1", min_witnesses=needed)
 
     def writer(self, name: str = "engine") -> Writer:
         return Writer(name, self.randomness, self.clock)

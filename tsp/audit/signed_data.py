@@ -26,6 +26,9 @@ _DIGESTS: dict[str, hashes.HashAlgorithm] = {
     "2.16.840.1.101.3.4.2.2": hashes.SHA384(),
     "2.16.840.1.101.3.4.2.3": hashes.SHA512(),
 }
+_VERSIONS = {ID_DATA: (b"\x02\x01\x01",), _ID_TST: (b"\x02\x01\x03",)}
+_SIGNER = [0x02, 0x30, 0x30, 0xA0, 0x30, 0x04]
+_SIGNER_TAGS = {ID_DATA: (_SIGNER, [*_SIGNER, 0xA1]), _ID_TST: (_SIGNER,)}
 #: signatureAlgorithm -> digest that it must go with; None for RSA's own name.
 _ALGORITHMS = {
     "1.2.840.10045.4.3.2": "sha256",
@@ -64,46 +67,74 @@ class Signed:
 
 
 def read_signed(data: bytes, content_type: str) -> Signed:
-    """Takes a SignedData apart and verifies its one signature (RFC 5652, 5.4 and 5.6). Raises `Wrong`."""
+    """Takes a SignedData apart and verifies its one signature (RFC 5652, 5.4 and 5.6). Raises `Wrong`.
+
+    What is not signed is held to the one way to write it: the parts are put together again and must
+    give the same octets. Unsigned attributes are passed over in a signature and refused in a time-stamp.
+    """
     kind, wrapped = _children(_one(data).content)
     version, digests, encapsulated, *rest = _children(_one(wrapped.content).content)
-    inner = _children(encapsulated.content)
-    tags = [part.tag for part in rest]
-    right = (b"\x01",) if content_type == ID_DATA else (b"\x03",)
-    if _oid(kind) != _ID_SIGNED or tags != [0xA0, 0x31] or version.content not in right:
+    if _oid(kind) != _ID_SIGNED or [part.tag for part in rest] != [0xA0, 0x31]:
         raise Wrong("not a signature of the expected form")
-    if wrapped.tag != 0xA0 or _oid(inner[0]) != content_type:
-        raise Wrong("not a signature over the expected content")
-    content = _one(inner[1].content).content if len(inner) > 1 else None
-    certificates = tuple(x509.load_der_x509_certificate(part.encoded) for part in _children(rest[0].content))
+    content = _content(encapsulated, content_type)
     (info,) = _children(rest[1].content)
     parts = _children(info.content)
-    if [part.tag for part in parts[:6]] != [2, 0x30, 0x30, 0xA0, 0x30, 4] or parts[0].content != b"\x01":
+    if [part.tag for part in parts] not in _SIGNER_TAGS[content_type] or parts[0].encoded != b"\x02\x01\x01":
         raise Wrong("the signer is not written as expected")
+    certificates = tuple(x509.load_der_x509_certificate(part.encoded) for part in _children(rest[0].content))
     signer = _signer(parts[1], certificates)
+    digest_name = _algorithm(parts[2])
+    if version.encoded not in _VERSIONS[content_type] or digests.content != parts[2].encoded:
+        raise Wrong("not a signature of the expected form")
+    signed_data = _tlv(
+        0x30,
+        version.encoded,
+        _tlv(0x31, parts[2].encoded),
+        encapsulated.encoded,
+        _tlv(0xA0, *(one.public_bytes(Encoding.DER) for one in certificates)),
+        _tlv(0x31, _tlv(0x30, *(part.encoded for part in parts))),
+    )
+    if _tlv(0x30, kind.encoded, _tlv(0xA0, signed_data)) != data:
+        raise Wrong("the signature is not written in the one way that DER allows")
     attributes = b"\x31" + parts[3].encoded[1:]
-    values = _attributes(parts[3])
-    digest_name = _oid(_children(parts[2].content)[0])
-    if [_oid(_children(one.content)[0]) for one in _children(digests.content)] != [digest_name]:
-        raise Wrong("the signature names several digests")
+    message_digest = _signed_values(parts[3], content_type, digest_name, content, signer)
+    _verify_with(signer, parts[4], digest_name, parts[5].content, attributes)
+    return Signed(content, certificates, signer, attributes, parts[5].content, message_digest)
+
+
+def _content(encapsulated: Tlv, content_type: str) -> bytes | None:
+    """The content that is inside; None where the signature is detached."""
+    kind, *wrapped = _children(encapsulated.content)
+    if _oid(kind) != content_type or len(wrapped) > 1:
+        raise Wrong("not a signature over the expected content")
+    content = _one(wrapped[0].content).content if wrapped else None
+    inside = b"" if content is None else _tlv(0xA0, _tlv(0x04, content))
+    if encapsulated.encoded != _tlv(0x30, kind.encoded, inside):
+        raise Wrong("not a signature over the expected content")
+    return content
+
+
+def _signed_values(
+    signed: Tlv, content_type: str, digest_name: str, content: bytes | None, signer: x509.Certificate
+) -> bytes:
+    """The message digest, where all signed attributes fit content and certificate."""
+    values = _attributes(signed)
     if _oid(_one(values[_CONTENT_TYPE])) != content_type:
         raise Wrong("the signature is over another kind of content")
     message_digest = _one(values[_MESSAGE_DIGEST]).content
     if content is not None and _digest(digest_name, content) != message_digest:
         raise Wrong("the content is not what was signed")
-    encoded = signer.public_bytes(Encoding.DER)
-    named = values[_SIGNING_CERTIFICATE]
+    encoded, named = signer.public_bytes(Encoding.DER), values[_SIGNING_CERTIFICATE]
     if _digest(digest_name, encoded) not in named and hashlib.sha256(encoded).digest() not in named:
         raise Wrong("the signature names another certificate")
-    _verify_with(signer, parts[4], digest_name, parts[5].content, attributes)
-    return Signed(content, certificates, signer, attributes, parts[5].content, message_digest)
+    return message_digest
 
 
 def _signer(sid: Tlv, certificates: Sequence[x509.Certificate]) -> x509.Certificate:
-    issuer, serial = _children(sid.content)
     for certificate in certificates:
-        same = certificate.serial_number == int.from_bytes(serial.content, "big", signed=True)
-        if same and certificate.issuer.public_bytes() == issuer.encoded:
+        number = certificate.serial_number
+        written = _tlv(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+        if sid.encoded == _tlv(0x30, certificate.issuer.public_bytes(), written):
             return certificate
     raise Wrong("the signer's certificate is missing")
 
@@ -122,7 +153,7 @@ def _verify_with(
     signer: x509.Certificate, algorithm: Tlv, digest_name: str, signature: bytes, attributes: bytes
 ) -> None:
     key, digest = signer.public_key(), _DIGESTS[digest_name]
-    name = _oid(_children(algorithm.content)[0])
+    name = _algorithm(algorithm)
     if name not in _ALGORITHMS or _ALGORITHMS[name] not in (None, digest.name):
         raise Wrong("the signature's algorithm is not known")
     try:
@@ -138,19 +169,24 @@ def _verify_with(
 
 def chain(
     end: x509.Certificate, others: Sequence[x509.Certificate], roots: Sequence[x509.Certificate], at: datetime
-) -> list[x509.Certificate]:
-    """The certificates of `others` that lead from `end` to a root, all valid at `at`. Raises `Wrong`."""
+) -> None:
+    """That `end` leads over `others` to one of `roots`, all valid at `at`, and nothing is left over.
+
+    Raises `Wrong`. Whether a certificate was revoked is not looked at.
+    """
     used, current = [end], end
     while True:
         if not current.not_valid_before_utc <= at <= current.not_valid_after_utc:
             raise Wrong(f"the certificate of {common_name(current)} was not valid then")
         if any(_issued(root, current, len(used) - 1) for root in roots):
-            return used
+            break
         above = [one for one in others if one not in used and _issued(one, current, len(used) - 1)]
         if not above:
             raise Wrong(f"the certificate of {common_name(current)} does not lead to a root that you trust")
         current = above[0]
         used.append(current)
+    if any(one not in used and one not in roots for one in others):
+        raise Wrong("there are certificates that do not belong here")
 
 
 def _issued(authority: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
@@ -178,16 +214,29 @@ def check_time_stamp(token: bytes, data: bytes, roots: Sequence[x509.Certificate
     algorithm, digest = _children(imprint.content)
     if version.content != b"\x01" or moment.tag != 0x18:
         raise Wrong("the time-stamp is not of version 1")
-    if _digest(_oid(_children(algorithm.content)[0]), data) != digest.content:
+    if _digest(_algorithm(algorithm), data) != digest.content:
         raise Wrong("the time-stamp is not about this checkpoint")
     at = _generalized(moment.content)
     purposes = signed.signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     if not purposes.critical or list(purposes.value) != [ExtendedKeyUsageOID.TIME_STAMPING]:
         raise Wrong("the certificate of the time-stamp is not one for time-stamps")
-    used = chain(signed.signer, signed.certificates, roots, at)
-    if len(used) != len(signed.certificates):
-        raise Wrong("the time-stamp holds certificates that do not belong to it")
+    chain(signed.signer, signed.certificates, roots, at)
     return at, common_name(signed.signer)
+
+
+def _tlv(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = len(content)
+    octets = b"" if size < 128 else size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(octets) if octets else size]) + octets + content
+
+
+def _algorithm(value: Tlv) -> str:
+    """The name in an AlgorithmIdentifier without parameters, or with NULL."""
+    name = _children(value.content)[0]
+    if value.encoded not in (_tlv(0x30, name.encoded), _tlv(0x30, name.encoded, b"\x05\x00")):
+        raise Wrong("an algorithm has parameters that are not known")
+    return _oid(name)
 
 
 def _children(data: bytes) -> list[Tlv]:
