@@ -212,10 +212,10 @@ class EngineServer:
     def _sweep(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                self._engine.note_keys_alive()
                 released = self._engine.sweep()
                 if released:
                     log.warning("%d reservations of dead workers released", released)
+                self._engine.note_keys_alive()
             except TspError as error:
                 log.error("sweep: %s %s", error.code, error.facts)
             stop.wait(self._limits.sweep)
