@@ -14,10 +14,13 @@ from tests.audit.outside_kit import WitnessHouse, down
 from tsp.audit.checkpoint import Checkpoint, VerifierKey, open_checkpoint, read_note, sign_checkpoint
 from tsp.audit.cosignature import CosignerKey, cosignature_of, cosignatures_of, read_answer
 from tsp.audit.http import Watch, log_app
+from tsp.audit.installation import time_stamp_source, witnesses
 from tsp.audit.tables import Cosignature, Entry, Publication, Tile, TreeHead, WitnessState, latest_published
 from tsp.audit.tree import leaf_hash
-from tsp.audit.witnesses import WitnessLimits, WitnessLine, pause
-from tsp.core.errors import Conflict, Invalid, TspError, Unavailable
+from tsp.audit.witnesses import Witness, WitnessLimits, WitnessLine, pause
+from tsp.core.errors import Conflict, Invalid, NotFound, TspError, Unavailable
+from tsp.core.settings import Witness as WitnessSection
+from tsp.core.settings import load_settings
 from tsp.web import Pages
 
 
@@ -285,3 +288,24 @@ def test_keys_of_logs_and_of_witnesses_are_not_mixed_up(log: Log, house: Witness
     assert cosignature_of(read_note(note), CosignerKey(log.key.name, log.key.public)) is None
     with pytest.raises(Invalid, match="cosignature-wrong"):
         read_answer("", note, house.key)
+
+
+@pytest.mark.requirement("EVD-5")
+def test_the_installation_knows_witnesses_and_authority(log: Log, house: WitnessHouse, tmp_path: Path) -> None:
+    found = load_settings().model_copy(update={"var": tmp_path})
+    with pytest.raises(NotFound, match="witness-key"):
+        witnesses(found)
+    with pytest.raises(NotFound, match="time-stamp-trust"):
+        time_stamp_source(found)
+    for directory, name, text in (("public", "sandbox-witness.vkey", house.key.encode()), ("ca", "root.pem", "x")):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / name).write_text(text)
+    assert witnesses(found) == [Witness("http://localhost:8415", house.key)]
+    assert time_stamp_source(found) == ("http://localhost:8403", tmp_path / "ca" / "root.pem")
+    twice = found.log.model_copy(update={"witnesses": found.log.witnesses * 2})
+    with pytest.raises(Invalid, match="witness-twice"):
+        witnesses(found.model_copy(update={"log": twice}))
+    word = found.log.model_copy(
+        update={"witnesses": [WitnessSection(url="https://w.example/x/", key=house.key.encode())]}
+    )
+    assert witnesses(found.model_copy(update={"log": word})) == [Witness("https://w.example/x", house.key)]

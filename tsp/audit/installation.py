@@ -62,9 +62,14 @@ def _witness_key(settings: Settings, section: WitnessSection) -> CosignerKey:
 
 
 def time_stamp_source(settings: Settings) -> tuple[str, Path]:
-    """Where checkpoints are time-stamped, and the file with the roots that this authority leads to."""
+    """Where checkpoints are time-stamped, and the file with the roots that this authority leads to.
+
+    Raises `NotFound` (time-stamp-trust) where that file is missing.
+    """
     section = settings.log
     trust = settings.var / section.time_stamp_trust if section.time_stamp_trust else settings.var / "ca" / "root.pem"
+    if not trust.is_file():
+        raise NotFound("time-stamp-trust", f"The roots of the log's time-stamping authority are missing: {trust.name}.")
     return section.time_stamp_url or settings.urls.tsa, trust
 
 
