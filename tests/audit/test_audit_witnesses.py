@@ -3,12 +3,16 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, select, update
 from starlette.testclient import TestClient
 
+from sandbox import note
 from tests.audit.audit_kit import Log
 from tests.audit.outside_kit import WitnessHouse, down
 from tsp.audit.checkpoint import Checkpoint, VerifierKey, open_checkpoint, read_note, sign_checkpoint
@@ -75,17 +79,17 @@ def test_nothing_is_published_before_a_witness_has_cosigned(
     (first, *_) = log.fill(3)
     assert client.get("/checkpoint").status_code == 503
     assert line.step()
-    note = client.get("/checkpoint").text
-    assert open_checkpoint(note, log.key).size == 3
-    [seen] = cosignatures_of(read_note(note), [house.key])
+    text = client.get("/checkpoint").text
+    assert open_checkpoint(text, log.key).size == 3
+    [seen] = cosignatures_of(read_note(text), [house.key])
     assert seen.at == log.clock.now()
     log.fill(4)
-    assert client.get("/checkpoint").text == note
-    assert client.get("/proof/inclusion", params={"leaf": first.hex()}).json()["checkpoint"] == note
+    assert client.get("/checkpoint").text == text
+    assert client.get("/proof/inclusion", params={"leaf": first.hex()}).json()["checkpoint"] == text
     assert line.step()
     assert open_checkpoint(client.get("/checkpoint").text, log.key).size == 7
     assert not line.step()
-    assert client.get("/checkpoint/3").text == note
+    assert client.get("/checkpoint/3").text == text
     assert client.get("/checkpoint/4").json()["error"] == "checkpoint-unknown"
     assert client.get("/witnesses").text == house.key.encode() + "\n"
 
@@ -211,9 +215,9 @@ def test_forged_and_replayed_cosignatures_are_refused(
 
 def note_of(log: Log) -> str:
     with log.database.read() as session:
-        note = session.scalars(select(TreeHead.note).order_by(TreeHead.size.desc()).limit(1)).one()
-        assert note is not None
-        return note
+        text = session.scalars(select(TreeHead.note).order_by(TreeHead.size.desc()).limit(1)).one()
+        assert text is not None
+        return text
 
 
 @pytest.mark.requirement("EVD-5")
@@ -284,10 +288,10 @@ def test_keys_of_logs_and_of_witnesses_are_not_mixed_up(log: Log, house: Witness
         with pytest.raises(Invalid, match="log-key"):
             parse(word)
     # The log's own signature is none of a witness of the same name and key.
-    note = sign_checkpoint(Checkpoint(log.key.name, 1, bytes(32)), log.key, log.signer.sign)
-    assert cosignature_of(read_note(note), CosignerKey(log.key.name, log.key.public)) is None
+    text = sign_checkpoint(Checkpoint(log.key.name, 1, bytes(32)), log.key, log.signer.sign)
+    assert cosignature_of(read_note(text), CosignerKey(log.key.name, log.key.public)) is None
     with pytest.raises(Invalid, match="cosignature-wrong"):
-        read_answer("", note, house.key)
+        read_answer("", text, house.key)
 
 
 @pytest.mark.requirement("EVD-5")
@@ -309,3 +313,32 @@ def test_the_installation_knows_witnesses_and_authority(log: Log, house: Witness
         update={"witnesses": [WitnessSection(url="https://w.example/x/", key=house.key.encode())]}
     )
     assert witnesses(found.model_copy(update={"log": word})) == [Witness("https://w.example/x", house.key)]
+
+
+#: Written by Go's golang.org/x/mod/sumdb/note v0.43.0 and github.com/transparency-dev/formats/note v0.1.1, with
+#: the Ed25519 seeds SHA-256("log") and SHA-256("witness").
+FROM_GO = """log.example/TEST
+3
+AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=
+
+— log.example/TEST gMYQGxetWuFQbysdJAz5SJUior9E4Xobx92TZFr4w4VR4OldUW6tq0obxad3d5sVtZhpukQR1NXthJf15aDgkP3lKQo=
+— witness.example/TEST z6fC/AAAAABrB10hz5So+4oYijo1udRfXV7sOIeO6MzAT/dv48/rtuk9ISPN7fDs\
+Xkg/Gi5jNaiud2KM14un10G/aTCrGmntGm31AQ==
+"""
+GO_LOG = "log.example/TEST+80c6101b+AZsfhHkc/HZjBFhU04netcqVRJ2HXydqg4QLBgqznPxx"
+GO_WITNESS = "witness.example/TEST+cfa7c2fc+BGG3op9v3HIXXDPBmFc/0CioJHhGCXc+pyvvFPlBZdYO"
+
+
+@pytest.mark.requirement("EVD-2", "EVD-5")
+def test_notes_of_others_are_read_and_ours_are_the_same(log: Log) -> None:
+    key = VerifierKey.parse(GO_LOG)
+    checkpoint = open_checkpoint(FROM_GO, key)
+    assert checkpoint == Checkpoint("log.example/TEST", 3, bytes(range(1, 33)))
+    [seen] = cosignatures_of(read_note(FROM_GO), [CosignerKey.parse(GO_WITNESS)])
+    assert seen.at == datetime(2026, 11, 25, 22, 11, 45, tzinfo=UTC)
+    # Ed25519 signs without chance, so the same keys must give the same octets.
+    assert key == log.key
+    ours = sign_checkpoint(checkpoint, log.key, log.signer.sign)
+    signer = Ed25519PrivateKey.from_private_bytes(sha256(b"witness").digest())
+    ours += note.cosign(note.read_note(ours), "witness.example/TEST", signer, int(seen.at.timestamp()))
+    assert ours == FROM_GO
