@@ -51,7 +51,7 @@ class CheckpointAuthority:
         token = time_stamp.read_reply(answer.body, imprint, nonce)
         try:
             at, _unit = check_time_stamp(token.der, data, self._roots)
-        except (Wrong, ValueError, LookupError, TypeError) as error:
+        except Wrong as error:
             raise Unavailable(
                 "time-stamp-unsound", "The time-stamp on the log does not lead to a trusted root.", cause=str(error)
             ) from error

@@ -116,6 +116,24 @@ def test_a_witness_that_is_down_delays_publication_and_nothing_else(
     assert (published(log), state(log, house).problem) == (5, None)
 
 
+@pytest.mark.requirement("EVD-5")
+def test_a_cosignature_that_got_lost_is_given_again(log: Log, house: WitnessHouse, line: WitnessLine) -> None:
+    """The witness has written it down and died, or the log was killed before it could keep it."""
+
+    def lost(body: bytes) -> tuple[int, bytes]:
+        assert house.honest(body)[0] == 200
+        return down(body)
+
+    log.fill(3)
+    house.answer = lost
+    with pytest.raises(Unavailable, match="witness-down"):
+        line.step()
+    log.fill(2)
+    house.answer = house.honest
+    assert line.step()
+    assert (published(log), alarms(log)) == (5, [])
+
+
 def alarms(log: Log) -> list[str]:
     with log.database.read() as session:
         return list(session.scalars(select(Entry.content).where(Entry.kind == "witness-alarm")))
@@ -144,6 +162,7 @@ def test_a_rewritten_log_is_refused_and_everybody_is_told(
     assert published(log) is None
     assert state(log, house).problem == "log-rewritten"
     assert len(alarms(log)) == 1
+    assert "trdi, da to ni dnevnik, ki ga je sopodpisala" in client.get("/").text
     house.answer = down
     with pytest.raises(Unavailable, match="witness-down"):
         line.step()
@@ -236,6 +255,18 @@ def test_two_witnesses_meet_at_one_checkpoint_while_the_log_grows(log: Log, tmp_
     log.fill(1)
     assert one.step()
     assert published(log) == 4
+
+
+@pytest.mark.requirement("EVD-5")
+def test_with_fewer_witnesses_asked_for_the_log_goes_on(log: Log, tmp_path: Path) -> None:
+    log.witnessed(2)
+    house = WitnessHouse(tmp_path / "a", log.clock, log.key, "a.example")
+    log.fill(2)
+    assert line_to(log, house, names=("a.example", "b.example"), needed=2).step()
+    assert published(log) is None
+    log.fill(1)
+    assert line_to(log, house).step()
+    assert published(log) == 3
 
 
 @pytest.mark.requirement("EVD-5")

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from tsp.audit import public, tables
 from tsp.audit.entries import timestamp
 from tsp.audit.tables import KeyCount, WitnessState
+from tsp.audit.tree import EMPTY_ROOT
 from tsp.audit.witnesses import ALARMS
 
 #: A count of the engine says nothing about now when it is older than this.
@@ -63,20 +64,25 @@ class Overview:
 
 
 def overview(session: Session, now: datetime, witnesses: Sequence[tuple[str, str]], min_witnesses: int) -> Overview:
-    """The page's content; `witnesses` are name and key of each. Raises `Unavailable` (log-empty)."""
-    head = public.newest(session)
+    """The page's content; `witnesses` are name and key of each.
+
+    Raises `Unavailable` (log-empty) where nothing is published, but for an alarm, which is always told.
+    """
+    views = tuple(_view(session, name, key) for name, key in witnesses)
+    head = tables.latest_published(session) if any(view.alarm for view in views) else public.newest(session)
+    size = head.size if head else 0
     signed = tables.latest_signed(session)
     stamp = tables.latest_stamp(session)
     own = {name for name, _ in witnesses}
     return Overview(
-        size=head.size,
-        root=head.root,
-        signed_at=head.signed_at,
-        note=public.full_note(session, head),
-        waiting=signed.size - head.size if signed else 0,
-        cosigned_by=sum(one.witness in own for one in tables.cosignatures(session, head.size)),
+        size=size,
+        root=head.root if head else EMPTY_ROOT,
+        signed_at=head.signed_at if head else None,
+        note=public.full_note(session, head) if head else "",
+        waiting=signed.size - size if signed else 0,
+        cosigned_by=sum(one.witness in own for one in tables.cosignatures(session, size)),
         min_witnesses=min_witnesses,
-        witnesses=tuple(_view(session, name, key) for name, key in witnesses),
+        witnesses=views,
         stamped_size=stamp.size if stamp else None,
         stamped_at=stamp.stamped_at if stamp else None,
         keys=keys_alive(session, now),

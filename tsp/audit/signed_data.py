@@ -41,6 +41,10 @@ _ALGORITHMS = {
 }
 
 
+#: What reading hostile octets may raise besides `Wrong`: `cryptography` has many errors of its own for them.
+UNREADABLE = Exception
+
+
 class Wrong(Exception):
     """A step that does not hold, with the reason."""
 
@@ -206,6 +210,15 @@ def check_time_stamp(token: bytes, data: bytes, roots: Sequence[x509.Certificate
 
     Whether the unit's certificate was revoked is not looked at.
     """
+    try:
+        return _time_and_unit(token, data, roots)
+    except Wrong:
+        raise
+    except UNREADABLE as error:
+        raise Wrong(f"the time-stamp cannot be read ({type(error).__name__})") from error
+
+
+def _time_and_unit(token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> tuple[datetime, str]:
     signed = read_signed(token, _ID_TST)
     if signed.content is None:
         raise Wrong("the time-stamp has no content")

@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tsp.audit.signed_data import (
     ID_DATA,
+    UNREADABLE,
     Signed,
     Wrong,
     chain,
@@ -89,7 +90,7 @@ class Report:
         """Adds the step with what `look` says, or with why it does not hold."""
         try:
             self.add(code, state, look())
-        except (Wrong, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             reason = str(error) if isinstance(error, Wrong) else f"cannot be read ({type(error).__name__})"
             self.add(code, FAILED, reason)
             return False
@@ -142,19 +143,29 @@ def read_package(data: bytes) -> dict[str, Any]:
         raise Wrong(f"is not an evidence package of the format {FORMAT}")
     if spelled != data.rstrip(b"\n"):
         raise Wrong("is not written in the one way that the format allows; it was changed")
+    _check_form(found)
+    record = _loads(found["record"])
+    if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
+        raise Wrong(f"holds no record of the format {RECORD_FORMAT}")
+    return found
+
+
+def _check_form(found: dict[str, Any]) -> None:
+    """That each part has its members, and these the types that the format gives them."""
     for name, keys in _INSIDE.items():
         inside = found.get(name)
         if name in _LATER and name not in found:
             continue
         if not isinstance(inside, dict) or set(inside) != keys:
             raise Wrong(f"has a part {name} that is not of this format")
-    texts = (found["record"], found["signature"], found.get("time_stamp", ""))
-    if not all(isinstance(text, str) for text in texts):
+    log = found.get("log", {"witnesses": [], "proof": [], "index": 0})
+    texts = [found[name] for name in ("record", "signature", "time_stamp") if name in found]
+    texts += [*found["entry"].values(), *(log[name] for name in ("key", "checkpoint") if name in log)]
+    lists = (log["witnesses"], log["proof"])
+    if type(log["index"]) is not int or not all(isinstance(one, list) for one in lists):
         raise Wrong("has a part that is not of this format")
-    record = _loads(found["record"])
-    if not isinstance(record, dict) or record.get("format") != RECORD_FORMAT:
-        raise Wrong(f"holds no record of the format {RECORD_FORMAT}")
-    return found
+    if not all(isinstance(text, str) for text in (*texts, *lists[0], *lists[1])):
+        raise Wrong("has a part that is not of this format")
 
 
 # --- the log ------------------------------------------------------------------------------------
@@ -368,7 +379,7 @@ def _check_document(pdf: bytes, signed: Signed, record: dict[str, Any]) -> str:
             continue
         try:
             inside = read_signed(first_value(bytes.fromhex(gap[1:-1].decode())), ID_DATA)
-        except (Wrong, ValueError):
+        except UNREADABLE:
             continue
         if (inside.signature, inside.attributes) == (signed.signature, signed.attributes):
             covered = pdf[:first_length] + pdf[second : second + second_length]
@@ -388,7 +399,7 @@ def _check_key(record: dict[str, Any]) -> str:
     said = record["key"]["attributes"]
     if any(said.get(name) is not value for name, value in _SAFE_KEY.items()):
         raise Wrong("the key was not made and kept inside the token")
-    attested = record["key"]["vendor_attestation"] != "none"
+    attested = record["key"].get("vendor_attestation", "none") != "none"
     own_word = (
         "an attestation of its maker is in the record" if attested else "the token has no attestation of its maker"
     )

@@ -129,7 +129,7 @@ class WitnessLine:
     def _next(self, old: int) -> tuple[int, bytes, str] | None:
         """Size, body and note of what this witness is asked to co-sign; None where it has done so."""
         with self._database.read() as session:
-            head = _target(session)
+            head = self._target(session)
             if head is None or head.note is None or head.size < old:
                 return None
             if session.get(Cosignature, (head.size, self.name)) is not None:
@@ -194,13 +194,25 @@ class WitnessLine:
             state.size, state.cosigned_at = max(state.size, size), seen.at
             state.problem = state.problem_at = None
             session.flush()
-            count = session.scalar(
-                select(func.count())
-                .select_from(Cosignature)
-                .where(Cosignature.size == size, Cosignature.witness.in_(self._all_names))
-            )
-            if (count or 0) >= self._needed and session.get(Publication, size) is None:
+            if self._count(session, size) >= self._needed and session.get(Publication, size) is None:
                 session.add(Publication(size=size, published_at=self._clock.now()))
+
+    def _target(self, session: Session) -> TreeHead | None:
+        """What all witnesses are asked for: a head that some of them know and not enough, else the newest.
+
+        While the log grows the witnesses would else co-sign different sizes, and none of them enough.
+        """
+        configured = Cosignature.witness.in_(self._all_names)
+        begun = session.scalar(select(func.max(Cosignature.size)).where(configured))
+        if begun is not None and session.get(Publication, begun) is None and self._count(session, begun) < self._needed:
+            return session.get(TreeHead, begun)
+        return tables.latest_signed(session)
+
+    def _count(self, session: Session, size: int) -> int:
+        """How many of the configured witnesses have co-signed the checkpoint of this size."""
+        found = select(func.count()).select_from(Cosignature)
+        found = found.where(Cosignature.size == size, Cosignature.witness.in_(self._all_names))
+        return session.scalar(found) or 0
 
     def _keep_problem(self, error: TspError) -> None:
         """What is wrong, in the state; an alarm also in the log, once."""
@@ -228,14 +240,3 @@ class WitnessLine:
 def pause(limits: WitnessLimits, failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
     return min(limits.longest_pause, limits.interval * float(1 << min(failures, 16)))
-
-
-def _target(session: Session) -> TreeHead | None:
-    """What all witnesses are asked for: a head that one of them knows and the public does not, else the newest.
-
-    While the log grows the witnesses would else co-sign different sizes, and none of them enough.
-    """
-    begun = session.scalar(select(func.max(Cosignature.size)))
-    if begun is not None and session.get(Publication, begun) is None:
-        return session.get(TreeHead, begun)
-    return tables.latest_signed(session)
