@@ -1,4 +1,4 @@
-"""`python -m sandbox init|serve`: makes the sandbox's keys and tokens, and runs all its servers."""
+"""`python -m sandbox init|serve|witness`: makes the sandbox's keys and tokens, and runs its servers."""
 
 import asyncio
 from pathlib import Path
@@ -11,12 +11,13 @@ from sandbox.instance import initialise, load
 from sandbox.randomness import SystemRandomness
 from sandbox.server import serve as serve_all
 from sandbox.settings import ConfigurationError, load_settings
+from sandbox.witness import make_key, serve_witness
 
 Directory = Annotated[Path | None, typer.Option("--dir", help="The sandbox's directory [var/instance/sandbox].")]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with what differs from the defaults.")]
 
 app = typer.Typer(
-    help="The world outside the platform: mailbox, phone, register, branch.",
+    help="The world outside the platform: mailbox, phone, register, branch, log witness.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -24,16 +25,23 @@ app = typer.Typer(
 
 @app.command()
 def init(directory: Directory = None, config: Config = None) -> None:
-    """Make the tokens and the branch's key that are missing; what is there stays."""
-    for path in initialise(load_settings(config, directory), SystemRandomness()):
+    """Make the tokens and the keys of branch and witness that are missing; what is there stays."""
+    settings = load_settings(config, directory)
+    for path in [*initialise(settings, SystemRandomness()), *make_key(settings)]:
         print(f"made {path}")
 
 
 @app.command()
 def serve(directory: Directory = None, config: Config = None) -> None:
-    """Run all servers until Ctrl-C."""
+    """Run all servers but the witness until Ctrl-C."""
     instance = load(load_settings(config, directory))
     asyncio.run(serve_all(instance, SystemClock(), SystemRandomness()))
+
+
+@app.command()
+def witness(directory: Directory = None, config: Config = None) -> None:
+    """Run the log witness, a process of its own, until Ctrl-C."""
+    serve_witness(load_settings(config, directory), SystemClock())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""All small servers in one process and one event loop, on sockets that are bound before anything starts."""
+"""The small servers but the witness in one process and one event loop; sockets are bound before anything starts."""
 
 import asyncio
 import contextlib
@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Literal
 
 import httpx2
 import uvicorn
@@ -58,7 +59,7 @@ async def serve(instance: Instance, clock: Clock, randomness: Randomness) -> Non
             ),
             "branch": branch_app(Branch(instance.settings.branch.name, client, instance.settings.limits)),
         }
-        servers = {name: _Server(_configuration(app)) for name, app in apps.items()}
+        servers = {name: _Server(configuration(app)) for name, app in apps.items()}
 
         def end() -> None:
             mailbox.store.close()
@@ -77,10 +78,11 @@ def _register(instance: Instance, clock: Clock, randomness: Randomness) -> Regis
     return Register(settings.path(settings.files.persons), clock, randomness, settings.limits)
 
 
-def _configuration(app: ASGIApp) -> uvicorn.Config:
+def configuration(app: ASGIApp, *, loop: Literal["none", "asyncio"] = "none") -> uvicorn.Config:
+    """How uvicorn serves a small server: in the loop that is there, or in one of its own."""
     return uvicorn.Config(
         app,
-        loop="none",
+        loop=loop,
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -93,18 +95,29 @@ def _configuration(app: ASGIApp) -> uvicorn.Config:
 def _bind(instance: Instance) -> dict[str, socket.socket]:
     bound: dict[str, socket.socket] = {}
     for name, port in instance.settings.ports.model_dump(by_alias=True).items():
-        stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound[name] = stream
+        if name == "witness":  # a process of its own
+            continue
         try:
-            stream.bind((instance.settings.host, port))
-            stream.listen(128)
-        except OSError as error:
+            bound[name] = bind_one(name, instance.settings.host, port)
+        except ConfigurationError:
             for other in bound.values():
                 other.close()
-            raise ConfigurationError(f"port {port} ({name}) cannot be used: {error.strerror}") from None
-        stream.setblocking(False)
+            raise
     return bound
+
+
+def bind_one(name: str, host: str, port: int) -> socket.socket:
+    """A socket that listens; `ConfigurationError` names the port that cannot be had."""
+    stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        stream.bind((host, port))
+        stream.listen(128)
+    except OSError as error:
+        stream.close()
+        raise ConfigurationError(f"port {port} ({name}) cannot be used: {error.strerror}") from None
+    stream.setblocking(False)
+    return stream
 
 
 def _addresses(sockets: dict[str, socket.socket]) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Ports(Section):
     phone: int = Field(default=8412, ge=0, le=65535)
     register_: int = Field(default=8413, ge=0, le=65535, alias="register")
     branch: int = Field(default=8414, ge=0, le=65535)
+    witness: int = Field(default=8415, ge=0, le=65535)
 
 
 class Urls(Section):
@@ -42,6 +43,7 @@ class Urls(Section):
     phone: str = "http://localhost:8412"
     register_: str = Field(default="http://localhost:8413", alias="register")
     branch: str = "http://localhost:8414"
+    witness: str = "http://localhost:8415"
 
     def by_service(self) -> dict[str, str]:
         """All origins under the names of the configuration file."""
@@ -53,6 +55,13 @@ class Branch(Section):
 
     client_id: str = "sandbox-branch"
     name: str = "TEST Poslovalnica Ljubljana Center"
+
+
+class Witness(Section):
+    """The log witness: its name, and the files with the keys of the logs that it watches."""
+
+    name: str = Field(default="witness.sandbox.test/TEST", pattern=r"^[^\s+]+$", max_length=200)
+    logs: list[str] = ["../public/log-checkpoint.vkey"]
 
 
 class Limits(Section):
@@ -72,6 +81,9 @@ class Files(Section):
     gateway: str = "gateway.token"
     tax_register: str = "register.token"
     branch_key: str = "branch.key.json"
+    witness_key: str = "witness.key"
+    #: What the witness has co-signed: one file for each log.
+    witness_memory: str = "witness"
     persons: str = "persons.json"
     public: str = "../public"
 
@@ -84,6 +96,7 @@ class Settings(Section):
     ports: Ports = Ports()
     urls: Urls = Urls()
     branch: Branch = Branch()
+    witness: Witness = Witness()
     limits: Limits = Limits()
     files: Files = Files()
 

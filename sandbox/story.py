@@ -7,6 +7,8 @@ branch, login with SMS code, upload, pages looked at, approval, download, verifi
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,8 @@ class Summary(TypedDict):
     passed: bool
     signed: str
     evidence: str
+    package: str
+    proof: dict[str, Any]
     trust_anchors: list[str]
     urls: dict[str, str]
     begun: str
@@ -93,8 +97,8 @@ def run_story(
     """Signs `file` (a made-up contract without one) as a new person and writes the result to `out`.
 
     `urls` names the origins that differ from the demo's by service (sign, idp, …, mailbox, phone,
-    register, branch). Beside `out` come the evidence (`.evidence.json`) and the trust anchor that
-    the repository offers (`root.pem`). Raises `StoryFailed`.
+    register, branch). Beside `out` come the evidence (`.evidence.json`), the package that proves it
+    (`.package.json`) and the trust anchor that the repository offers (`root.pem`). Raises `StoryFailed`.
     """
     world = world or World()
     addresses = {**urls_from(None, None), **urls}
@@ -107,17 +111,22 @@ def run_story(
         result = _sign(visitor, addresses, Upload(name, content, "application/pdf"), kind)
         evidence = out.with_suffix(".evidence.json")
         _save(visitor, result, out, evidence)
+        package = out.with_suffix(".package.json")
+        _keep_package(visitor, result, package)
         anchor = _trust_anchor(visitor, addresses, out.with_name("root.pem"))
+        proof = _prove(visitor, addresses, package, anchor, out)
         validation = _validate(visitor, addresses, out)
     except (*JOURNEY_ERRORS, OSError) as error:
         raise StoryFailed(told.steps, error) from error
     seconds = world.clock.monotonic() - started
-    passed = validation.get("indication") == "TOTAL-PASSED"
+    passed = validation.get("indication") == "TOTAL-PASSED" and proof.get("state") == "proven"
     say(f"{'':>3}  {seconds:7.2f} s  {'in all; the validator says ' + str(validation.get('indication'))}")
     return {
         "passed": passed,
         "signed": str(out.resolve()),
         "evidence": str(evidence.resolve()),
+        "package": str(package.resolve()),
+        "proof": proof,
         "trust_anchors": [str(anchor.resolve())],
         "urls": addresses,
         "begun": iso(begun),
@@ -182,6 +191,39 @@ def _save(visitor: Visitor, result: Page, out: Path, evidence: Path) -> None:
     save("/evidence", evidence)
     record = json.loads(evidence.read_bytes())
     visitor.report(Step("evidence downloaded", visitor.clock.monotonic() - begun, evidence_ids(record)))
+
+
+def _keep_package(visitor: Visitor, result: Page, path: Path) -> None:
+    """Downloads the evidence package, again until witness and time-stamp are in it."""
+    begun = visitor.clock.monotonic()
+    [address, *_] = result.links("/package") or [""]
+    if not address:
+        raise PageError(result.describe("no link to the evidence package"))
+    for _ in range(_LOG_LOOKS):
+        content = visitor.browser.download(address).content
+        if {"log", "time_stamp"} <= set(json.loads(content)):
+            write_file(path, content, mode=0o644)
+            visitor.report(Step("evidence package downloaded, with time-stamp", visitor.clock.monotonic() - begun))
+            return
+        visitor.pause(_LOG_PAUSE)
+    raise PageError(result.describe("the evidence package is still pending"))
+
+
+def _prove(visitor: Visitor, urls: Mapping[str, str], package: Path, anchor: Path, signed: Path) -> dict[str, Any]:
+    """What the log's public verifier says of the package, run apart from everything, with the witness's own key."""
+    begun = visitor.clock.monotonic()
+    tool = package.with_name("verify-evidence.pyz")
+    write_file(tool, visitor.browser.download(f"{urls['log']}/verify-evidence.pyz").content, mode=0o644)
+    keys = [visitor.browser.download(f"{urls[name]}/key").content.decode().strip() for name in ("log", "witness")]
+    command = [sys.executable, "-I", str(tool), str(package), "--trust", str(anchor), "--document", str(signed)]
+    command += ["--log-key", keys[0], "--witness-key", keys[1], "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise Refusal(f"the public verifier ended with {done.returncode}: {done.stderr.strip()[-200:]}") from None
+    visitor.report(Step(f"evidence package verified offline: {said['state']}", visitor.clock.monotonic() - begun))
+    return said
 
 
 def evidence_ids(record: Mapping[str, Any]) -> Ids:

@@ -50,4 +50,15 @@ SLOVENE = {
     "Hand this key to the person. It is shown once.": "Ključ izročite osebi. Prikazan je samo enkrat.",
     "Valid until": "Velja do",
     "Next person": "Naslednja oseba",
+    # witness
+    "Witness": "Priča",
+    "The witness co-signs a log only while it grows. It refuses one that was rewritten or became shorter.": (
+        "Priča sopodpisuje dnevnik le, dokler raste. Prepisanega ali skrajšanega zavrne."
+    ),
+    "Logs that are watched": "Dnevniki pod nadzorom",
+    "Log": "Dnevnik",
+    "Entries": "Vpisi",
+    "Last co-signed": "Nazadnje sopodpisan",
+    "Refused": "Zavrnjeno",
+    "No log has come yet.": "Noben dnevnik še ni prišel.",
 }

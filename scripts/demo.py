@@ -22,6 +22,8 @@ from tsp.core.files import write_private  # noqa: E402  (the project is not inst
 from tsp.core.settings import Settings, load_settings  # noqa: E402  (the project is not installed as a package)
 
 START_SECONDS = 60.0
+#: Keys of log and witness, as a verifier gets them over a way of their own.
+KEYS = ("log-checkpoint.vkey", "sandbox-witness.vkey")
 
 
 class DemoFailed(Exception):
@@ -52,7 +54,7 @@ def prepare(settings: Settings) -> None:
 def ports(settings: Settings) -> list[int]:
     """Every port that platform and sandbox will listen on."""
     origins = settings.urls.model_dump().values()
-    return [urlsplit(o).port or 80 for o in origins] + [8410, 8411, 8412, 8413, 8414]
+    return [urlsplit(o).port or 80 for o in origins] + [8410, 8411, 8412, 8413, 8414, 8415]
 
 
 def free(port: int) -> bool:
@@ -100,13 +102,18 @@ def story(arguments: argparse.Namespace, settings: Settings, directory: Path) ->
     verify = [sys.executable, "-m", "tsp", "verify", str(out), "--trust", anchors[0], "--json"]
     checked = subprocess.run(verify, cwd=ROOT, capture_output=True, text=True, check=False)
     validation = json.loads(checked.stdout) if checked.stdout.strip() else {"error": checked.stderr.strip()}
-    passed = checked.returncode == 0
+    evidence = [sys.executable, "-m", "tsp", "evidence", "verify", summary["package"], "--document", str(out)]
+    log_key, witness_key = ((settings.var / "public" / name).read_text().strip() for name in KEYS)
+    evidence += ["--trust", anchors[0], "--log-key", log_key, "--witness-key", witness_key]
+    proof = subprocess.run(evidence, cwd=ROOT, capture_output=True, text=True, check=False)
+    passed = checked.returncode == 0 and proof.returncode == 0
     return {
         **summary,
         "signed": str(out),
         "trust_anchors": anchors,
         "urls": urls,
         "validation": validation,
+        "evidence_steps": proof.stdout.splitlines(),
         "passed": passed,
     }
 
@@ -137,6 +144,9 @@ def main() -> int:
         servers["sandbox"] = start(
             "-m", "sandbox", "serve", "--dir", str(settings.var / "sandbox"), log=directory / "sandbox.log"
         )
+        servers["witness"] = start(
+            "-m", "sandbox", "witness", "--dir", str(settings.var / "sandbox"), log=directory / "witness.log"
+        )
         servers["platform"] = start("-m", "tsp", "serve", log=directory / "platform.log")
         wait_until_up(ports(settings), servers, settings.var / "run" / "engine.sock")
         summary = story(chosen, settings, directory)
@@ -157,12 +167,16 @@ def tell(summary: dict[str, Any]) -> None:
     """The result, where it lies, and what to try next."""
     say("")
     say(f"Signed document   {summary['signed']}")
+    say(f"Evidence package  {summary['package']}")
     say(f"Trust anchor      {summary['trust_anchors'][0]}")
     say(f"Verification      {'passed' if summary['passed'] else 'FAILED'}")
     say("")
+    for line in summary["evidence_steps"]:
+        say(f"  {line}")
+    say("")
     for name, url in summary["urls"].items():
         say(f"  {name:<12} {url}")
-    for name, port in (("mailbox", 8411), ("phone", 8412), ("register", 8413), ("branch", 8414)):
+    for name, port in (("mailbox", 8411), ("phone", 8412), ("register", 8413), ("branch", 8414), ("witness", 8415)):
         say(f"  {name:<12} http://localhost:{port}")
 
 

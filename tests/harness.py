@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90.0
 #: The demo's ports are 84xx; a test platform moves all of them to another hundred.
 _DEMO_PORT = re.compile(r"\b84(\d\d)\b")
-_SANDBOX_PORTS = {"smtp": 10, "mailbox": 11, "phone": 12, "register": 13, "branch": 14}
+_SANDBOX_PORTS = {"smtp": 10, "mailbox": 11, "phone": 12, "register": 13, "branch": 14, "witness": 15}
 
 
 @dataclass
@@ -86,6 +86,10 @@ class Platform:
 
     def start_sandbox(self) -> None:
         self.start_process("sandbox", "-m", "sandbox", "serve", "--config", str(self.sandbox_config))
+        self.start_witness()
+
+    def start_witness(self) -> None:
+        self.start_process("witness", "-m", "sandbox", "witness", "--config", str(self.sandbox_config))
 
     def start_role(self, role: str) -> None:
         self.start_process(role, "-m", "tsp", "serve", "--role", role)
@@ -141,7 +145,7 @@ def free_hundred() -> int:
     """A hundred of ports (203 for 20300 to 20399) in which nobody listens; other workers take other ones."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
     for hundred in range(203 + 20 * worker + os.getpid() % 20, 600):
-        if hundred not in _TAKEN and not any(listening(hundred * 100 + i) for i in range(15)):
+        if hundred not in _TAKEN and not any(listening(hundred * 100 + i) for i in range(16)):
             _TAKEN.add(hundred)
             return hundred
     raise AssertionError("no free ports")

@@ -10,8 +10,10 @@ from datetime import timedelta
 import typer
 from sqlalchemy.orm import Session
 
+from tsp.audit.time_stamps import CheckpointStamper
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.upkeep import read_transcript
+from tsp.core.database import Database
 from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
@@ -239,6 +241,8 @@ def _validate(runtime: Runtime, stack: ExitStack) -> App:
 
 def _sign(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.adapters import EnginePort
+    from tsp.audit.installation import installed_key, witnesses
+    from tsp.audit.package import EvidencePackages
     from tsp.engine.installation import socket_path
     from tsp.formats.pades import DocumentLimits
     from tsp.sign.app import sign_app
@@ -269,6 +273,9 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
         issuer=settings.urls.idp,
         tsa_url=settings.urls.tsa,
         log_url=settings.urls.log,
+        packages=EvidencePackages(
+            database, lambda: installed_key(settings), lambda: [one.key for one in witnesses(settings)]
+        ),
         validate_url=settings.urls.validate_,
         policy=Policy(
             limits=DocumentLimits(settings.sign.max_document_bytes, settings.sign.max_pages),
@@ -279,9 +286,11 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _log(runtime: Runtime, stack: ExitStack) -> App:
-    from tsp.audit.http import log_app
-    from tsp.audit.installation import log_origin, publish_key, sequencer_limits
+    from tsp.audit.entries import Writer
+    from tsp.audit.http import Watch, log_app
+    from tsp.audit.installation import log_origin, publish_key, sequencer_limits, witnesses
     from tsp.audit.sequencer import Sequencer
+    from tsp.audit.witnesses import WitnessLine
     from tsp.core.randomness import new_id
 
     settings = runtime.settings
@@ -295,10 +304,36 @@ def _log(runtime: Runtime, stack: ExitStack) -> App:
         holder=f"log-{new_id(runtime.randomness)}",
         clock=runtime.clock,
         limits=sequencer_limits(settings),
+        min_witnesses=settings.log.min_witnesses,
     )
     publish_key(settings, sequencer.key)
     stack.enter_context(_background(sequencer.run, "sequencer"))
-    return log_app(_pages(runtime, "log"), database, sequencer.key)
+    watching = witnesses(settings)
+    for witness in watching:
+        line = WitnessLine(
+            witness,
+            all_names=[one.key.name for one in watching],
+            needed=settings.log.min_witnesses,
+            database=database,
+            outbound=runtime.outbound(),
+            writer=Writer("log", runtime.randomness, runtime.clock),
+            clock=runtime.clock,
+        )
+        stack.enter_context(_background(line.run, "witness"))
+    stack.enter_context(_background(_stamper(runtime, database).run, "time-stamps"))
+    watch = Watch(tuple(one.key for one in watching), settings.log.min_witnesses)
+    return log_app(_pages(runtime, "log"), database, sequencer.key, watch=watch, clock=runtime.clock)
+
+
+def _stamper(runtime: Runtime, database: Database) -> CheckpointStamper:
+    from tsp.adapters import CheckpointAuthority
+    from tsp.audit.installation import time_stamp_source
+    from tsp.audit.time_stamps import StampLimits
+
+    url, trust = time_stamp_source(runtime.settings)
+    authority = CheckpointAuthority(url, trust, runtime.outbound(), runtime.randomness)
+    limits = StampLimits(interval=runtime.settings.log.time_stamp_seconds)
+    return CheckpointStamper(database, authority, runtime.clock, limits)
 
 
 @contextmanager
@@ -328,11 +363,13 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
 def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
     from tsp.audit.commands import app as audit_commands
+    from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.commands import ceremony_commands
     from tsp.validate.commands import verify
 
     app.command()(verify)
     app.add_typer(audit_commands, name="audit")
+    app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
 
 

@@ -8,10 +8,20 @@ from datetime import timedelta
 from cryptography import x509
 
 from hsm.errors import HsmError
+from tsp.audit.installation import witnesses
+from tsp.audit.tables import WitnessState
+from tsp.audit.witnesses import ANSWER, DOWN, REWRITTEN, SHRUNKEN
 from tsp.core.database import ping
 from tsp.core.errors import TspError
 from tsp.core.migrate import newest_revision, revision
 from tsp.runtime import TOKENS, Runtime
+
+WITNESS_ADVICE = {
+    DOWN: "Look at the witness; until it answers new entries stay pending.",
+    ANSWER: "Ask who runs the witness: its key may have changed.",
+    REWRITTEN: "The log is not the one that was co-signed. Keep everything, run `tsp audit verify`, call for help.",
+    SHRUNKEN: "The log was longer once: an old copy of the database was restored. Call for help.",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ def examine(runtime: Runtime) -> list[Diagnosis]:
     found = _guarded(_files, runtime)
     if not runtime.settings.var.is_dir():
         return found
-    for check in (_tokens, _keys_alive, _database, _certificates, _faces):
+    for check in (_tokens, _keys_alive, _database, _certificates, _faces, _witnesses):
         found += _guarded(check, runtime)
     return found
 
@@ -120,3 +130,21 @@ def _faces(runtime: Runtime) -> Iterator[Diagnosis]:
             )
         except TspError:
             yield Diagnosis(f"face {name}", False, f"{origin} does not answer", f"Start it: `tsp serve --role {name}`.")
+
+
+def _witnesses(runtime: Runtime) -> Iterator[Diagnosis]:
+    """What the witnesses of the log say; one that was never asked is no trouble yet."""
+    database = runtime.database()
+    try:
+        with database.read() as session:
+            for witness in witnesses(runtime.settings):
+                state = session.get(WitnessState, witness.key.name)
+                problem = state.problem if state else None
+                yield Diagnosis(
+                    f"witness {witness.key.name}",
+                    problem is None,
+                    problem or (f"co-signed {state.size} entries" if state else "not asked yet"),
+                    WITNESS_ADVICE.get(problem or "", "Look at the log's own messages."),
+                )
+    finally:
+        database.close()

@@ -48,6 +48,10 @@ class Log:
             **parts,
         )
 
+    def witnessed(self, needed: int = 1) -> None:
+        """From now on nothing is published before so many witnesses have co-signed."""
+        self.sequencer = self.another("log.1", min_witnesses=needed)
+
     def writer(self, name: str = "engine") -> Writer:
         return Writer(name, self.randomness, self.clock)
 

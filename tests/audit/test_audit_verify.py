@@ -16,7 +16,7 @@ from tsp.audit.canonical import canonical
 from tsp.audit.entries import Leaf, commitment, parse_leaf
 from tsp.audit.http import log_app
 from tsp.audit.installation import installed_key, log_origin, publish_key, sequencer_limits
-from tsp.audit.tables import Entry, Tile, TreeHead, WriterHead
+from tsp.audit.tables import Entry, Publication, Tile, TreeHead, WriterHead
 from tsp.audit.tree import leaf_hash
 from tsp.audit.verify import Report, verify_database, verify_public
 from tsp.core.errors import Invalid, NotFound
@@ -124,6 +124,7 @@ def test_a_shrunken_log_is_caught_by_what_is_remembered(log: Log) -> None:
     # Everything of the last four is gone, heads, tiles and the writer's end set back with skill.
     with log.database.write() as session:
         session.execute(delete(Entry).where(Entry.position >= 3))
+        session.execute(delete(Publication).where(Publication.size > 3))
         session.execute(delete(TreeHead).where(TreeHead.size > 3))
         session.execute(update(Tile).values(hashes=session.get_one(Tile, (0, 0)).hashes[: 3 * 32]))
         last = session.scalars(select(Entry).where(Entry.position == 2)).one()
@@ -158,6 +159,7 @@ def test_a_checkpoint_of_another_key_is_caught(log: Log) -> None:
 
 def test_a_head_moved_to_another_size_is_caught(log: Log) -> None:
     log.fill(3)
+    tamper(log, delete(Publication))
     tamper(log, update(TreeHead).where(TreeHead.size == 3).values(size=2))
     assert {"checkpoint-signature", "tree-root"} <= codes(verify_database(log.database, log.key))
 

@@ -34,6 +34,8 @@ def test_demo_configuration_is_complete() -> None:
         ('idp = "http://localhost:8401"', 'idp = "localhost"', "must be an origin"),
         ('mode = "demo"', 'mode = "production"', "production needs https"),
         ("[provider]", "[provider", "not TOML"),
+        ('key_file = "public', 'key = "x", key_file = "public', "a witness has either key or key_file"),
+        ("min_witnesses = 1", "min_witnesses = 2", "min_witnesses is larger than the number of witnesses"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -41,6 +43,15 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> N
         load_settings(_changed(tmp_path, old, new))
     assert words in caught.value.sentence
     assert "tsp.toml" in caught.value.sentence
+
+
+@pytest.mark.requirement("EVD-5")
+def test_production_does_not_go_without_a_witness(tmp_path: Path) -> None:
+    strict = _changed(tmp_path, "min_witnesses = 1", "min_witnesses = 0")
+    text = strict.read_text().replace('mode = "demo"', 'mode = "production"').replace("http://", "https://")
+    strict.write_text(text.replace('security = "plain"', 'security = "tls"'))
+    with pytest.raises(Invalid, match=r"needs log\.witnesses and log\.min_witnesses"):
+        load_settings(strict)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -40,6 +40,20 @@ def test_a_person_signs_in_a_browser(
         assert walk.page.locator("html").get_attribute("lang") == locale[:2]
 
 
+@pytest.mark.requirement("EVD-2", "EVD-5", "ACB-1")
+@pytest.mark.parametrize(("locale", "words"), [("sl-SI", "Živi zasebni ključi"), ("en-GB", "Private keys alive")])
+def test_anybody_reads_the_logs_page(
+    platform: Platform, browser: Browser, tmp_path: Path, locale: str, words: str
+) -> None:
+    shots = SHOTS / f"{locale[:2]}-log"
+    with new_walk(browser, platform.urls, known_person(platform.urls), shots, locale=locale) as walk:
+        walk.page.goto(platform.urls["log"])
+        assert walk.look() == "audit.log"
+        assert walk.page.get_by_role("heading", name=words).count() == 1
+        assert "witness.sandbox.test/TEST" in walk.page.inner_text("main")
+        assert not walk.problems, "\n".join(walk.problems)
+
+
 @pytest.mark.requirement("REG-2")
 def test_password_rules_tick_off_while_typing(platform: Platform, browser: Browser, tmp_path: Path) -> None:
     with new_walk(browser, platform.urls, known_person(platform.urls), tmp_path, locale="sl-SI") as walk:

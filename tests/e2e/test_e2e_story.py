@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import httpx2
 import pytest
 from asn1crypto import cms
 from pyhanko.keys import load_cert_from_pemder
@@ -99,7 +100,12 @@ def test_evidence_joins_key_certificate_approval_and_destruction(story: Story) -
         "sensitive": True,
         "token": False,
     }
-    assert evidence["key"]["destruction"] == {"checked": True, "destroyed_call_ok": True, "found_after": 0}
+    destruction = evidence["key"]["destruction"]
+    assert {name: destruction[name] for name in ("checked", "destroyed_call_ok", "found_after")} == {
+        "checked": True,
+        "destroyed_call_ok": True,
+        "found_after": 0,
+    }
     times = evidence["times"]
     order = ["received", "reserved", "generated", "certified", "signed", "destroyed", "checked", "recorded"]
     moments = [times[name] for name in order]
@@ -110,6 +116,35 @@ def test_evidence_joins_key_certificate_approval_and_destruction(story: Story) -
         signed_attributes = signature.signer_info["signed_attrs"]
         digest = next(a["values"][0].native for a in signed_attributes if a["type"].native == "message_digest")
     assert digest.hex() == evidence["document"]["digest_signed"]
+
+
+@pytest.mark.requirement("EVD-2", "EVD-3", "EVD-5", "SIG-6")
+def test_a_strangers_program_proves_the_story_from_one_file(platform: Platform, story: Story) -> None:
+    assert story.summary["proof"]["state"] == "proven"
+    steps = {step["code"]: step["state"] for step in story.summary["proof"]["steps"]}
+    for code in ("entry", "tree", "log-signature", "witness", "time-stamp", "signature", "certificate", "document"):
+        assert steps[code] == "proven"
+    package = story.summary["package"]
+    done = platform.tsp("evidence", "verify", package, "--document", str(story.signed), "--trust", str(story.root))
+    assert "The evidence holds." in done.stdout
+
+
+@pytest.mark.requirement("EVD-3", "SIG-5")
+def test_the_evidence_of_another_document_does_not_hold(platform: Platform, story: Story, tmp_path: Path) -> None:
+    altered = bytearray(story.signed.read_bytes())
+    altered[200] ^= 1
+    other = tmp_path / "altered.pdf"
+    other.write_bytes(altered)
+    arguments = ("--document", str(other), "--trust", str(story.root))
+    done = platform.tsp("evidence", "verify", story.summary["package"], *arguments, check=False)
+    assert done.returncode == 1
+    assert "the document was changed" in done.stdout
+
+
+@pytest.mark.requirement("EVD-5")
+def test_anybody_sees_that_no_key_is_alive(platform: Platform, story: Story) -> None:
+    told = httpx2.get(f"{platform.urls['log']}/status", trust_env=False).json()
+    assert (told["keys_alive"], told["alarm"], told["cosigned_by"]) == (0, False, 1)
 
 
 @pytest.mark.requirement("EVD-4")

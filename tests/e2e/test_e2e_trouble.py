@@ -1,9 +1,12 @@
 """Bad input and bad days, from outside: a clear sentence each, nothing half done, and the way on."""
 
-from collections.abc import Iterator
+import json
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -18,6 +21,7 @@ from sandbox.page import Page, Upload
 from sandbox.person import World, begin_login, new_visitor
 from sandbox.visitor import Visitor
 from tests.harness import Platform
+from tsp.formats.time_stamp import time_stamp_request
 
 
 @dataclass
@@ -179,3 +183,33 @@ def test_wrong_codes_end_the_login_without_saying_why(platform: Platform, guest:
     assert not page.has_form("code") or page.errors
     documents = guest.visitor.browser.get(f"{guest.urls['sign']}/signatures")
     assert documents.status == 200
+
+
+@pytest.mark.requirement("EVD-2", "EVD-5", "OPS-1")
+def test_a_witness_that_died_is_named_and_caught_up_with(platform: Platform) -> None:
+    """Something new comes into the log while the witness is dead: told by page and doctor, mended by itself."""
+
+    def status() -> dict[str, Any]:
+        told: dict[str, Any] = httpx2.get(f"{platform.urls['log']}/status", trust_env=False).json()
+        return told
+
+    def until(holds: Callable[[dict[str, Any]], bool]) -> None:
+        pause = threading.Event()
+        for _ in range(600):
+            if holds(status()):
+                return
+            pause.wait(0.1)
+        raise AssertionError(status())
+
+    platform.kill("witness")
+    try:
+        query = time_stamp_request(bytes(32), 1)
+        headers = {"content-type": "application/timestamp-query"}
+        assert httpx2.post(platform.urls["tsa"], content=query, headers=headers, trust_env=False).status_code == 200
+        until(lambda told: told["witnesses"][0]["problem"] == "witness-down" and told["waiting"] > 0)
+        found = json.loads(platform.tsp("doctor", "--json", check=False).stdout)
+        [named] = [d for d in found if d["subject"].startswith("witness ")]
+        assert (named["well"], named["seen"]) == (False, "witness-down")
+    finally:
+        platform.start_witness()
+    until(lambda told: told["witnesses"][0]["problem"] is None and told["waiting"] == 0)

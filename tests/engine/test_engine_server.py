@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.engine.engine_kit import Provider, Room
+from tsp.audit.overview import KeysAlive, keys_alive
 from tsp.core.errors import Conflict, Invalid, NotFound, Refused, TooMany, TspError, Unavailable
 from tsp.core.randomness import SystemRandomness
 from tsp.engine.protocol import (
@@ -98,6 +99,19 @@ def test_a_signature_through_the_socket(room: Room, client: EngineClient, provid
     assert client.sign(request) == results
     status = client.status()
     assert (status.keys_alive, status.suspended, status.token_present) == (0, False, True)
+
+
+@pytest.mark.requirement("EVD-5")
+def test_the_number_of_keys_alive_is_kept_for_the_log(room: Room) -> None:
+    with room.engine() as engine:
+        assert engine.note_keys_alive() == 0
+        with room.token.one_time_key():
+            assert engine.note_keys_alive() == 1
+            with room.database.read() as session:
+                assert keys_alive(session, room.clock.now()) == KeysAlive(1, room.clock.now())
+        assert engine.note_keys_alive() == 0
+    with room.database.read() as session:
+        assert keys_alive(session, room.clock.now()) == KeysAlive(0, room.clock.now())
 
 
 def test_the_engines_errors_arrive_as_they_are(client: EngineClient, provider: Provider) -> None:

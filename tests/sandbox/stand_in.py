@@ -67,6 +67,7 @@ class StandIn:
     pictures: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     codes: int = 100000
+    packages: int = 0
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -238,6 +239,7 @@ class StandIn:
             "/documents/d-1": self.document,
             "/documents/d-1/pages/{n}.png": self.picture,
             "/documents/d-1/download": lambda _: Response(self.uploaded + b"signed", media_type="application/pdf"),
+            "/documents/d-1/package": self.package,
             "/documents/d-1/evidence": lambda _: JSONResponse({"id": "e-1", "certificate": {"serial": "0a"}}),
         }
         posts: dict[str, Callable[[Fields], Response]] = {"/documents/d-1/approve": self.chosen}
@@ -273,6 +275,7 @@ class StandIn:
                 pending = '<li class="pending">x</li>' if self.step == "pending" or self.broken == "log" else ""
                 self.step = "finished"
                 links = '<a href="/documents/d-1/download">x</a><a href="/documents/d-1/evidence">x</a>'
+                links += '<a href="/documents/d-1/package">x</a>'
                 return page("sign.result", f"<ol>{pending}</ol>{links}")
         number = int(request.query_params.get("from", "1"))
         onwards = f'<a rel="next" href="?from={number + 1}">x</a>' if number < 2 else ""
@@ -280,6 +283,12 @@ class StandIn:
         buttons = '<button name="action" value="approve">x</button><button name="action" value="delete">x</button>'
         picture = f'<img src="/documents/d-1/pages/{number}.png" alt="">'
         return page("sign.document", picture + onwards + form("/documents/d-1/approve", buttons=radios + buttons))
+
+    def package(self, _request: Request) -> Response:
+        """Pending at the first look, complete at the second; pending for ever where the witness is broken."""
+        self.packages += 1
+        complete = self.packages > 1 and self.broken != "witness"
+        return JSONResponse({"log": {}, "time_stamp": "x"} if complete else {"format": "x"})
 
     def picture(self, request: Request) -> Response:
         self.pictures.add(request.path_params["n"])
@@ -292,11 +301,22 @@ class StandIn:
         self.kind = fields["kind"]
         return to(f"{IDP}/login?request=r-2")
 
+    def verifier(self, _request: Request) -> Response:
+        """A program that says what the real one would say; its arguments are those that the story gives it."""
+        state = "failed" if self.broken == "verifier" else "proven"
+        words = ["--trust", "--document", "--log-key", "--witness-key", "--json"]
+        text = f'import sys\nassert all(w in sys.argv for w in {words})\nprint(\'{{"state": "{state}"}}\')\n'
+        return Response(text.encode(), media_type="application/zip")
+
     # --- the rest ---------------------------------------------------------------------------------
 
     def others(self) -> Starlette:
         return _app(
-            {"/root.pem": lambda _: Response(b"-----BEGIN CERTIFICATE-----\n", media_type="application/x-pem-file")},
+            {
+                "/root.pem": lambda _: Response(b"-----BEGIN CERTIFICATE-----\n", media_type="application/x-pem-file"),
+                "/key": lambda _: Response(b"name+id+key\n", media_type="text/plain"),
+                "/verify-evidence.pyz": self.verifier,
+            },
             {
                 "/api/validate": lambda _: JSONResponse(
                     {"indication": "TOTAL-FAILED" if self.broken == "validator" else "TOTAL-PASSED"}
@@ -356,6 +376,8 @@ def client_of(stand_in: StandIn, instance: Instance) -> TestClient:
         8401: idp,
         8402: stand_in.others(),
         8405: stand_in.others(),
+        8406: stand_in.others(),
+        8415: stand_in.others(),
         8411: mailbox_app(stand_in.mailbox),
         8412: phone_app(stand_in.phone, instance.gateway_token),
         8413: register_app(stand_in.register, instance.register_token),

@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_demo(tmp_path: Path) -> None:
         "phone": 8412,
         "register": 8413,
         "branch": 8414,
+        "witness": 8415,
     }
     assert settings.urls.by_service()["idp"] == "http://localhost:8401"
     assert settings.path(settings.files.public) == tmp_path.parent / "public"

@@ -99,7 +99,8 @@ def test_the_whole_story(world: World, stand_in: StandIn, tmp_path: Path, pauses
     assert Path(summary["trust_anchors"][0]).read_text().startswith("-----BEGIN CERTIFICATE")
     assert summary["urls"] == URLS
     assert len(lines) == len(summary["steps"]) + 1
-    assert len(pauses) == 3  # twice for the signature, once for the log
+    assert len(pauses) == 4  # twice for the signature, once for the log, once for the package
+    assert summary["proof"] == {"state": "proven"}
     assert json.loads(json.dumps(summary)) == summary
     for secret in (summary["person"]["password"], summary["person"]["puk"], KEY):
         assert not any(secret in line for line in lines)
@@ -130,9 +131,17 @@ def test_a_signature_that_does_not_validate_fails_the_story(world: World, stand_
     assert "TOTAL-FAILED" in lines[-1]
 
 
+def test_evidence_that_does_not_hold_fails_the_story(world: World, stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in.broken = "verifier"
+    summary, lines = _story(world, tmp_path)
+    assert not summary["passed"]
+    assert any("verified offline: failed" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
+        ("witness", r"the evidence package is still pending"),
         ("upload", r"the story ended after “upload of .*”: expected sign\.document, but .*: To ni PDF"),
         ("picture", r"1\.png is no PNG picture"),
         ("engine", r"waited long enough, but this is sign\.waiting"),

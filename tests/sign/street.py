@@ -23,7 +23,9 @@ from starlette.testclient import TestClient
 
 import hsm
 from tests.engine.engine_kit import TERMS, profiles
+from tsp.audit.checkpoint import VerifierKey
 from tsp.audit.entries import Writer
+from tsp.audit.package import EvidencePackages
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.http import repository_app
 from tsp.ca.store import CaStore
@@ -358,6 +360,7 @@ def open_street(
         issuer=idp,
         tsa_url=TSA,
         log_url=LOG,
+        packages=EvidencePackages(database, lambda: VerifierKey("log.example/TEST", bytes(32))),
         validate_url=VALIDATE,
         policy=policy,
         housekeeping_seconds=None,

@@ -30,11 +30,11 @@ from tsp.core.jwk import public_key
 from tsp.core.outbound import Outbound, OutboundResponse
 from tsp.core.randomness import Randomness
 from tsp.formats.findings import Finding
+from tsp.formats.time_stamp import read_reply, time_stamp_request
 from tsp.sign import story, words
 from tsp.sign.client_key import ClientKey
 from tsp.sign.material import Collector, Material
 from tsp.sign.public_log import PublicLog
-from tsp.sign.time_stamp import read_reply, time_stamp_request
 from tsp.web.language import merge_catalogues
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)

@@ -20,6 +20,10 @@ OPERATORS = (
     "tsp/initialise.py",
     "tsp/cli.py",
     "tsp/ca/",
+    "tsp/adapters.py",
+    "tsp/audit/cosignature.py",
+    "tsp/audit/installation.py",
+    "tsp/audit/witnesses.py",
 )
 
 

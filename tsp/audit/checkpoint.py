@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,8 +24,6 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tsp.core.errors import Invalid
 
-#: signed-note: the signature type octet of Ed25519.
-_ED25519 = b"\x01"
 _NAME = re.compile(r"[^\s+\x00-\x1f]{1,200}")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
 _MAX_NOTE = 64 * 1024
@@ -45,7 +44,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """A log's or witness's public key with its name, as people hand it on: `name+keyid+key`."""
+    """A log's public key with its name, as people hand it on: `name+keyid+key`."""
+
+    #: signed-note: the signature type octet of Ed25519.
+    TYPE: ClassVar[bytes] = b"\x01"
 
     name: str
     public: bytes
@@ -57,21 +59,21 @@ class VerifierKey:
     @property
     def key_id(self) -> bytes:
         """The first four octets of SHA-256(name || LF || type || key)."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + self.TYPE + self.public).digest()[:4]
 
     def encode(self) -> str:
         """The verifier key as one word."""
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(self.TYPE + self.public).decode()}"
 
     @classmethod
-    def parse(cls, word: str) -> "VerifierKey":
+    def parse(cls, word: str) -> Self:
         """Reads `encode`'s word; `Invalid` (log-key) where name, id and key do not belong together."""
         parts = word.strip().split("+", 2)
         if len(parts) != 3:
             raise _bad_key()
         name, key_id, encoded = parts
         key = _decode(encoded)
-        if key is None or key[:1] != _ED25519 or len(key) != 33:
+        if key is None or key[:1] != cls.TYPE or len(key) != 33:
             raise _bad_key()
         found = cls(name, key[1:])
         if found.key_id.hex() != key_id:
@@ -79,7 +81,7 @@ class VerifierKey:
         return found
 
     @classmethod
-    def from_spki(cls, name: str, spki: bytes) -> "VerifierKey":
+    def from_spki(cls, name: str, spki: bytes) -> Self:
         """The key of a DER SubjectPublicKeyInfo; `Invalid` (log-key) unless it is Ed25519."""
         key = load_der_public_key(spki)
         if not isinstance(key, Ed25519PublicKey):
@@ -90,7 +92,7 @@ class VerifierKey:
         """Whether `signature` is this key's signature over `message`."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
-        except InvalidSignature:
+        except (InvalidSignature, ValueError):
             return False
         return True
 
@@ -108,25 +110,40 @@ def sign_checkpoint(checkpoint: Checkpoint, key: VerifierKey, sign: Callable[[by
     return f"{text}\n— {key.name} {base64.b64encode(key.key_id + signature).decode()}\n"
 
 
-def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
-    """The checkpoint in a note that `key` signed.
+@dataclass(frozen=True)
+class Note:
+    """A signed note taken apart: the text that is signed, what it says, and name and octets of each signature."""
 
-    Raises `Invalid` (checkpoint-malformed) where it is no checkpoint, and `Invalid`
-    (checkpoint-signature) where this key did not sign it.
-    """
+    text: str
+    checkpoint: Checkpoint
+    signatures: tuple[tuple[str, bytes], ...]
+
+    def of(self, key: VerifierKey) -> list[bytes]:
+        """What stands behind the key id in the lines that bear this key's name and id."""
+        return [raw[4:] for name, raw in self.signatures if name == key.name and raw[:4] == key.key_id]
+
+
+def read_note(note: str) -> Note:
+    """Takes a note apart; nothing is verified. Raises `Invalid` (checkpoint-malformed)."""
     if len(note) > _MAX_NOTE:
         raise _malformed()
     text, separator, signatures = note.rpartition("\n\n")
     if not separator or not signatures.endswith("\n"):
         raise _malformed()
     text += "\n"
-    checkpoint = parse_text(text)
-    lines = [_signature_line(line) for line in signatures[:-1].split("\n")]
-    if not any(
-        name == key.name and raw[:4] == key.key_id and key.accepts(text.encode(), raw[4:]) for name, raw in lines
-    ):
+    return Note(text, parse_text(text), tuple(_signature_line(line) for line in signatures[:-1].split("\n")))
+
+
+def open_checkpoint(note: str, key: VerifierKey) -> Checkpoint:
+    """The checkpoint in a note that `key` signed.
+
+    Raises `Invalid` (checkpoint-malformed) where it is no checkpoint, and `Invalid`
+    (checkpoint-signature) where this key did not sign it.
+    """
+    read = read_note(note)
+    if not any(key.accepts(read.text.encode(), signature) for signature in read.of(key)):
         raise Invalid("checkpoint-signature", "The log's statement does not bear the signature of the expected key.")
-    return checkpoint
+    return read.checkpoint
 
 
 def parse_text(text: str) -> Checkpoint:

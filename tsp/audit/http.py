@@ -1,10 +1,11 @@
 """The public log over HTTP: checkpoint, tiles and entries (C2SP tlog-tiles), proofs, and a page for people.
 
-Everything is public, without account, and says only what a signed checkpoint covers.
+Everything is public, without account, and says only what a published checkpoint covers.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +15,10 @@ from starlette.routing import Route
 
 from tsp.audit import public, tiles
 from tsp.audit.checkpoint import VerifierKey
+from tsp.audit.cosignature import CosignerKey
+from tsp.audit.overview import Overview, as_json, overview
+from tsp.audit.public_tool import public_tool
+from tsp.core.clock import Clock, SystemClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, TspError, http_status
 from tsp.web import Pages
@@ -29,14 +34,29 @@ _OPEN = {"access-control-allow-origin": "*"}
 Answer = Callable[[Request], Response]
 
 
-def log_app(pages: Pages, database: Database, key: VerifierKey) -> Starlette:
+@dataclass(frozen=True)
+class Watch:
+    """Who watches this log: the witnesses' keys, and how many of them must co-sign before anything is published."""
+
+    witnesses: tuple[CosignerKey, ...] = ()
+    needed: int = 0
+
+
+def log_app(
+    pages: Pages, database: Database, key: VerifierKey, *, watch: Watch | None = None, clock: Clock | None = None
+) -> Starlette:
     """The application of role `log`. `key` is the checkpoint key, published as a verifier key."""
-    log = _PublicLog(pages, database, key)
+    log = _PublicLog(pages, database, key, watch or Watch(), clock or SystemClock())
     return pages.application(
         [
             Route("/", pages.view(log.page), methods=["GET"]),
             Route("/checkpoint", _machine(log.checkpoint), methods=["GET"]),
+            Route("/checkpoint/{size:int}", _machine(log.checkpoint), methods=["GET"]),
+            Route("/checkpoint/{size:int}.tst", _machine(log.time_stamp), methods=["GET"]),
             Route("/key", _machine(log.key), methods=["GET"]),
+            Route("/witnesses", _machine(log.witnesses), methods=["GET"]),
+            Route("/status", _machine(log.status), methods=["GET"]),
+            Route("/verify-evidence.pyz", _machine(log.tool), methods=["GET"]),
             Route("/tile/entries/{rest:path}", _machine(log.entries), methods=["GET"]),
             Route("/tile/{level:int}/{rest:path}", _machine(log.tile), methods=["GET"]),
             Route("/proof/inclusion", _machine(log.inclusion), methods=["GET"]),
@@ -63,15 +83,44 @@ def _machine(answer: Answer) -> Callable[[Request], object]:
 class _PublicLog:
     """The routes: each reads, asks `public`, and puts the answer into octets."""
 
-    def __init__(self, pages: Pages, database: Database, key: VerifierKey) -> None:
+    def __init__(self, pages: Pages, database: Database, key: VerifierKey, watch: Watch, clock: Clock) -> None:
         self._pages = pages
         self._database = database
         self._key = key
+        self._watch = watch
+        self._clock = clock
 
     def checkpoint(self, request: Request) -> Response:
-        del request
+        """The newest published checkpoint, or the one of the size in the path."""
         with self._database.read() as session:
-            return PlainTextResponse(public.checkpoint(session), headers=_FRESH)
+            note = public.checkpoint(session, request.path_params.get("size"))
+        return PlainTextResponse(note, headers=_FRESH)
+
+    def time_stamp(self, request: Request) -> Response:
+        """The time-stamp token over the text of the checkpoint of this size (RFC 3161)."""
+        with self._database.read() as session:
+            token = public.time_stamp(session, request.path_params["size"])
+        return Response(token, media_type="application/vnd.etsi.timestamp-token", headers=_FOREVER)
+
+    def witnesses(self, request: Request) -> Response:
+        """The witnesses' verifier keys, one a line."""
+        del request
+        return PlainTextResponse("".join(f"{key.encode()}\n" for key in self._watch.witnesses), headers=_FRESH)
+
+    def status(self, request: Request) -> Response:
+        """What the page says, for machines."""
+        del request
+        return JSONResponse(as_json(self._overview()), headers=_FRESH)
+
+    def tool(self, request: Request) -> Response:
+        """The verifier of evidence packages as one file that Python runs."""
+        del request
+        return Response(public_tool(), media_type="application/zip", headers=_FRESH)
+
+    def _overview(self) -> Overview:
+        known = [(key.name, key.encode()) for key in self._watch.witnesses]
+        with self._database.read() as session:
+            return overview(session, self._clock.now(), known, self._watch.needed)
 
     def key(self, request: Request) -> Response:
         del request
@@ -112,19 +161,17 @@ class _PublicLog:
     def page(self, request: Request) -> Response:
         asked = "".join(request.query_params.get("leaf", "").split()).lower()
         place, problem = None, ""
-        with self._database.read() as session:
-            summary = public.summary(session)
-            if asked and _HEX.fullmatch(asked):
+        seen = self._overview()
+        if asked and _HEX.fullmatch(asked):
+            with self._database.read() as session:
                 place = public.look_up(session, bytes.fromhex(asked))
-            elif asked:
-                problem = "leaf-malformed"
+        elif asked:
+            problem = "leaf-malformed"
         return self._pages.render(
             request,
             "audit/log.html",
-            size=summary.size,
-            root=summary.root.hex(),
-            signed_at=summary.signed_at,
-            note=summary.note,
+            seen=seen,
+            now=self._clock.now(),
             key=self._key.encode(),
             asked=asked[:64],
             place=place,

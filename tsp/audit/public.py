@@ -1,12 +1,11 @@
-"""What the log tells the public: only what a signed checkpoint covers, read from the database."""
+"""What the log tells the public: only what a published checkpoint covers, read from the database."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from tsp.audit import tables, tiles, tree
-from tsp.audit.tables import TreeHead
+from tsp.audit.tables import CheckpointStamp, Entry, TreeHead
 from tsp.core.errors import Invalid, NotFound, Unavailable
 
 
@@ -30,27 +29,38 @@ class Place:
     index: int | None = None
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The newest signed state for people."""
-
-    size: int
-    root: bytes
-    signed_at: datetime | None
-    note: str
-
-
 def newest(session: Session) -> TreeHead:
-    """The newest signed head; `Unavailable` (log-empty) before there is one."""
-    head = tables.latest_signed(session)
+    """The newest published head; `Unavailable` (log-empty) before there is one."""
+    head = tables.latest_published(session)
     if head is None:
         raise Unavailable("log-empty", "The log has not been signed yet. Please try again in a moment.")
     return head
 
 
-def checkpoint(session: Session) -> str:
-    """The newest checkpoint as a signed note."""
-    return newest(session).note or ""
+def full_note(session: Session, head: TreeHead) -> str:
+    """The head's signed note with the lines of all witnesses that have co-signed it."""
+    return (head.note or "") + "".join(one.line for one in tables.cosignatures(session, head.size))
+
+
+def checkpoint(session: Session, size: int | None = None) -> str:
+    """The newest checkpoint, or that of exactly `size`, as a signed note with its cosignatures.
+
+    `NotFound` (checkpoint-unknown) where none of this size was published.
+    """
+    if size is None:
+        return full_note(session, newest(session))
+    head = tables.published(session, size)
+    if head is None:
+        raise NotFound("checkpoint-unknown", "The log has published no statement of this size.")
+    return full_note(session, head)
+
+
+def time_stamp(session: Session, size: int) -> bytes:
+    """The time-stamp token over the checkpoint of this size; `NotFound` (checkpoint-not-stamped)."""
+    stamp = session.get(CheckpointStamp, size)
+    if stamp is None:
+        raise NotFound("checkpoint-not-stamped", "No time-stamp was taken for a statement of this size.")
+    return stamp.token
 
 
 def tile(session: Session, level: int, request: tiles.TileRequest) -> bytes:
@@ -94,15 +104,21 @@ def inclusion(session: Session, leaf: bytes) -> Inclusion:
         raise NotFound("leaf-unknown", "The log has no entry with this fingerprint.")
     if entry.position is None or entry.position >= head.size:
         raise NotFound("leaf-pending", "The entry is written and will be in the log in a moment. Please ask again.")
-    proof = tree.inclusion_proof(entry.position, head.size, _nodes(session))
-    return Inclusion(leaf, entry.position, head.size, proof, head.note or "")
+    return inclusion_under(session, head, entry)
+
+
+def inclusion_under(session: Session, head: TreeHead, entry: Entry) -> Inclusion:
+    """The proof that a placed entry is in the tree of this head, which is larger than the entry's position."""
+    assert entry.position is not None and entry.position < head.size
+    proof = tree.inclusion_proof(entry.position, head.size, nodes(session))
+    return Inclusion(entry.leaf_hash, entry.position, head.size, proof, full_note(session, head))
 
 
 def consistency(session: Session, old: int, new: int) -> list[bytes]:
     """The proof that the log of `old` entries is a prefix of that of `new`; `Invalid` (log-sizes)."""
     if not 0 <= old <= new <= newest(session).size:
         raise Invalid("log-sizes", "Name two sizes of the log, the smaller first.")
-    return tree.consistency_proof(old, new, _nodes(session))
+    return tree.consistency_proof(old, new, nodes(session))
 
 
 def look_up(session: Session, leaf: bytes) -> Place:
@@ -114,13 +130,8 @@ def look_up(session: Session, leaf: bytes) -> Place:
     return Place(leaf, known=True, index=entry.position if covered else None)
 
 
-def summary(session: Session) -> Summary:
-    """For the page: size, root and time of the newest checkpoint."""
-    head = newest(session)
-    return Summary(head.size, head.root, head.signed_at, head.note or "")
-
-
-def _nodes(session: Session) -> tree.NodeReader:
+def nodes(session: Session) -> tree.NodeReader:
+    """The stored tree's nodes."""
     return tiles.node_reader(lambda level, index: tables.tile_hashes(session, level, index))
 
 

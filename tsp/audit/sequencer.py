@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from hsm import HsmError
 from tsp.audit import tiles, tree
 from tsp.audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
-from tsp.audit.tables import Entry, SequencerLease, Tile, TreeHead, latest_head, tile_hashes
+from tsp.audit.tables import Entry, Publication, SequencerLease, Tile, TreeHead, latest_head, tile_hashes
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, TspError, Unavailable
@@ -64,7 +64,8 @@ class SequencerLimits:
 class Sequencer:
     """Role `log`. `holder` names this process among those that could do the same.
 
-    `on_step` is called after each step (fault tests).
+    What needs no witness is published when it is signed; else `witnesses.WitnessLine` publishes. `on_step`
+    is called after each step (fault tests).
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Sequencer:
         holder: str,
         clock: Clock,
         limits: SequencerLimits | None = None,
+        min_witnesses: int = 0,
         on_step: OnStep[SequencerStep] = unwatched,
     ) -> None:
         self._database = database
         self._signer = signer
         self._holder = holder
         self._clock = clock
+        self._min_witnesses = min_witnesses
         self._on_step = on_step
         self.origin = origin
         self.limits = limits or SequencerLimits()
@@ -203,6 +206,8 @@ class Sequencer:
             stored = session.get_one(TreeHead, checkpoint.size)
             if stored.note is None and stored.root == checkpoint.root:
                 stored.note, stored.signed_at = note, self._clock.now()
+                if not self._min_witnesses:
+                    session.add(Publication(size=stored.size, published_at=stored.signed_at))
             session.flush()
             self._on_step(SequencerStep.NOTED)
         self._on_step(SequencerStep.PUBLISHED)

@@ -1,4 +1,4 @@
-"""The log's tables: entries with their writers' chains, the tree's tiles, the checkpoints."""
+"""The log's tables: entries with their writers' chains, tiles, checkpoints and what others say of them."""
 
 from datetime import datetime
 
@@ -71,16 +71,102 @@ class SequencerLease(Base):
     until: Mapped[datetime]
 
 
+class Publication(Base):
+    """A tree head that the public is shown: signed, and co-signed by as many witnesses as are asked for."""
+
+    __tablename__ = "audit_publication"
+
+    size: Mapped[int] = mapped_column(BigKey, ForeignKey("audit_tree_head.size"), primary_key=True, autoincrement=False)
+    published_at: Mapped[datetime]
+
+
+class Cosignature(Base):
+    """A witness's signature line under one checkpoint, verified before it was stored."""
+
+    __tablename__ = "audit_cosignature"
+
+    size: Mapped[int] = mapped_column(BigKey, ForeignKey("audit_tree_head.size"), primary_key=True, autoincrement=False)
+    witness: Mapped[str] = mapped_column(String(200), primary_key=True)
+    line: Mapped[str] = mapped_column(Text)
+    cosigned_at: Mapped[datetime]
+
+
+class WitnessState(Base):
+    """What is known of one witness: the size that it knows, when it last answered, and what is wrong."""
+
+    __tablename__ = "audit_witness"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    size: Mapped[int] = mapped_column(BigKey)
+    cosigned_at: Mapped[datetime | None]
+    problem: Mapped[str | None] = mapped_column(String(32))
+    problem_at: Mapped[datetime | None]
+
+
+class CheckpointStamp(Base):
+    """A time-stamp token (RFC 3161) over the text of the checkpoint of this size, verified before it was stored."""
+
+    __tablename__ = "audit_time_stamp"
+
+    size: Mapped[int] = mapped_column(BigKey, ForeignKey("audit_tree_head.size"), primary_key=True, autoincrement=False)
+    token: Mapped[bytes] = mapped_column(LargeBinary)
+    stamped_at: Mapped[datetime]
+
+
+class KeyCount(Base):
+    """How many one-time keys a worker of the engine found alive when it last asked its token."""
+
+    __tablename__ = "audit_key_count"
+
+    worker: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token: Mapped[str] = mapped_column(String(64))
+    keys_alive: Mapped[int]
+    read_at: Mapped[datetime]
+
+
 def latest_head(session: Session) -> TreeHead | None:
     """The newest tree head, signed or not."""
     return session.scalars(select(TreeHead).order_by(TreeHead.size.desc()).limit(1)).first()
 
 
 def latest_signed(session: Session) -> TreeHead | None:
-    """The newest tree head that bears a signature: what the public log says."""
+    """The newest tree head that bears the log's signature."""
     return session.scalars(
         select(TreeHead).where(TreeHead.note.is_not(None)).order_by(TreeHead.size.desc()).limit(1)
     ).first()
+
+
+def latest_published(session: Session) -> TreeHead | None:
+    """The newest tree head that the public is shown: what the public log says."""
+    newest = session.scalar(select(Publication.size).order_by(Publication.size.desc()).limit(1))
+    return session.get(TreeHead, newest) if newest is not None else None
+
+
+def published(session: Session, size: int) -> TreeHead | None:
+    """The tree head of exactly this size, where the public is shown it."""
+    return session.get(TreeHead, size) if session.get(Publication, size) else None
+
+
+def anchored_above(session: Session, size: int) -> TreeHead | None:
+    """The first published tree head of more than `size` entries that has a time-stamp."""
+    return session.scalars(
+        select(TreeHead)
+        .join(CheckpointStamp, CheckpointStamp.size == TreeHead.size)
+        .where(CheckpointStamp.size > size)
+        .order_by(CheckpointStamp.size)
+        .limit(1)
+    ).first()
+
+
+def cosignatures(session: Session, size: int) -> list[Cosignature]:
+    """The witnesses' lines under the checkpoint of this size, by name."""
+    found = select(Cosignature).where(Cosignature.size == size).order_by(Cosignature.witness)
+    return list(session.scalars(found))
+
+
+def latest_stamp(session: Session) -> CheckpointStamp | None:
+    """The time-stamp of the largest checkpoint that has one."""
+    return session.scalars(select(CheckpointStamp).order_by(CheckpointStamp.size.desc()).limit(1)).first()
 
 
 def tile_hashes(session: Session, level: int, index: int) -> bytes:

@@ -172,6 +172,20 @@ class Ocsp(Section):
     validity_seconds: int = 3600
 
 
+class Witness(Section):
+    """One witness of the log: address and key, as a word or in a file that counts from `var`."""
+
+    url: str = Field(pattern=r"^https?://\S+$")
+    key: str = ""
+    key_file: str = ""
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> "Witness":
+        if bool(self.key) == bool(self.key_file):
+            raise ValueError("a witness has either key or key_file")
+        return self
+
+
 class Log(Section):
     """Public log. `origin` names it in its checkpoints for ever; empty takes the log's address."""
 
@@ -181,6 +195,20 @@ class Log(Section):
     batch: int = Field(default=4096, ge=1, le=65_536)
     #: How long the sequencer's turn lasts before another process may take over.
     lease_seconds: int = Field(default=15, ge=2, le=300)
+    witnesses: list[Witness] = []
+    #: How many of them must co-sign a checkpoint before it is published.
+    min_witnesses: int = Field(default=0, ge=0, le=16)
+    #: Who time-stamps checkpoints (RFC 3161); empty is the own authority. `time_stamp_trust` names a PEM file
+    #: with the roots of another authority, counted from `var`.
+    time_stamp_url: str = ""
+    time_stamp_trust: str = ""
+    time_stamp_seconds: int = Field(default=60, ge=1, le=86_400)
+
+    @model_validator(mode="after")
+    def _has_enough_witnesses(self) -> "Log":
+        if self.min_witnesses > len(self.witnesses):
+            raise ValueError("min_witnesses is larger than the number of witnesses")
+        return self
 
 
 class Settings(Section):
@@ -220,6 +248,8 @@ class Settings(Section):
                 raise ValueError("production needs mail.security starttls or tls")
             if not self.sms.url.startswith("https://") or not self.register_.url.startswith("https://"):
                 raise ValueError("production needs https for sms.url and register.url")
+            if not self.log.min_witnesses:
+                raise ValueError("production needs log.witnesses and log.min_witnesses of one or more")
         return self
 
     def path(self, relative: str) -> Path:

@@ -23,6 +23,7 @@ from typing import TypeVar
 from hsm import HsmError
 from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, record
+from tsp.audit.overview import note_keys_alive
 from tsp.ca.authority import PreparedCertificate
 from tsp.core.clock import Clock
 from tsp.core.database import Database
@@ -159,6 +160,16 @@ class Engine:
         released = sum(self._release(held, "worker-dead") for held in overdue if self._is_abandoned(held))
         self._liveness.tidy()
         return released
+
+    def note_keys_alive(self) -> int:
+        """Asks the token how many one-time keys it knows, and keeps the answer for the log's page (EVD-5).
+
+        Raises `Unavailable` (hsm-unavailable, database-unavailable); then the last answer stays and grows old.
+        """
+        count, token = self._keys_alive(), self._signer.token.state().label
+        with self._database.write() as session:
+            note_keys_alive(session, self._liveness.name, token, count, self._clock.now())
+        return count
 
     def _sign_once(self, activation: Activation, received: datetime) -> list[SignatureResult]:
         held = self._reserve(activation)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from hsm import TokenState
 from tsp.audit.canonical import Json
 from tsp.audit.entries import timestamp
-from tsp.audit.tables import Entry, latest_signed
+from tsp.audit.tables import Entry, latest_published
 from tsp.engine.activation import Activation, ApprovedDocument
 from tsp.engine.approvals import Reservation
 from tsp.engine.onetime import SignedOnce, Step
@@ -26,6 +26,10 @@ FORMAT = "enkrat-evidence-1"
 #: Nobody but the identity provider says that the person approved (EVD-4). Stands in every record
 #: until a person's own key signs approvals and the engine checks that signature.
 ATTESTED_BY_PROVIDER = "attested-by-provider"
+#: How a key ends and how that is seen: a session object, so that it dies with the process at the latest (EVD-5).
+DESTROYED_BY = "C_DestroyObject on a session object, then C_FindObjects by CKA_ID from another session"
+#: Stands where the token gives no statement of its maker about a key (SoftHSM has none).
+NO_ATTESTATION = "none"
 
 
 def build_record(
@@ -54,7 +58,8 @@ def build_record(
             "algorithm": "ECDSA P-256",
             "public_key_sha256": _sha256(made.public_spki),
             "attributes": asdict(made.attributes),
-            "destruction": asdict(made.destruction),
+            "destruction": {**asdict(made.destruction), "mechanism": DESTROYED_BY},
+            "vendor_attestation": NO_ATTESTATION,
             "token": {"manufacturer": token.manufacturer, "model": token.model, "serial": token.serial},
         },
         "certificate": {
@@ -83,11 +88,11 @@ def decode_record(stored: str) -> dict[str, Any]:
 
 
 def position_in_log(session: Session, evidence_id: str) -> int | None:
-    """The record's place in the public log; None while no signed checkpoint covers it ("pending")."""
+    """The record's place in the public log; None while no published checkpoint covers it ("pending")."""
     position = session.scalar(
         select(Entry.position).join(Evidence, Evidence.entry_id == Entry.id).where(Evidence.id == evidence_id)
     )
-    head = latest_signed(session)
+    head = latest_published(session)
     return position if position is not None and head is not None and position < head.size else None
 
 

@@ -215,6 +215,7 @@ class EngineServer:
                 released = self._engine.sweep()
                 if released:
                     log.warning("%d reservations of dead workers released", released)
+                self._engine.note_keys_alive()
             except TspError as error:
                 log.error("sweep: %s %s", error.code, error.facts)
             stop.wait(self._limits.sweep)

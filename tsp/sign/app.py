@@ -23,7 +23,7 @@ from tsp.sign.finishing import Finishing
 from tsp.sign.login_pages import LoginPages, Site
 from tsp.sign.oidc_client import OidcClient
 from tsp.sign.pages import SignPages
-from tsp.sign.ports import DigestSigner, SigningPort, ValidationPort
+from tsp.sign.ports import DigestSigner, PackagePort, SigningPort, ValidationPort
 from tsp.sign.public_log import PublicLog
 from tsp.sign.requests import Policy, SigningRequests
 from tsp.sign.visitors import Visitors
@@ -53,6 +53,7 @@ def sign_app(
     issuer: str,
     tsa_url: str,
     log_url: str,
+    packages: PackagePort,
     validate_url: str,
     policy: Policy,
     housekeeping_seconds: float | None = HOUSEKEEPING_SECONDS,
@@ -91,7 +92,7 @@ def sign_app(
     visitors = Visitors(database, documents, clock, randomness, pages)
     site = Site(pages, visitors, requests, finishing, client, origin_of(issuer), validate_url)
     keeper = _Housekeeping(requests, finishing, housekeeping_seconds)
-    routes = _routes(pages, SignPages(site, PublicLog(log_url, outbound)), LoginPages(site))
+    routes = _routes(pages, SignPages(site, PublicLog(log_url, outbound), packages), LoginPages(site))
     app = pages.application(routes, lifespan=keeper.lifespan)
     app.state.site = site
     return app
@@ -113,6 +114,7 @@ def _routes(pages: Pages, site: SignPages, login: LoginPages) -> list[Route]:
         Route("/documents/{id}/approve", pages.action(site.private_action(site.approve)), methods=["POST"]),
         Route("/documents/{id}/download", view(private(site.download)), methods=["GET"]),
         Route("/documents/{id}/evidence", view(private(site.evidence)), methods=["GET"]),
+        Route("/documents/{id}/package", view(private(site.package)), methods=["GET"]),
     ]
 
 

@@ -21,8 +21,8 @@ from tsp.core.errors import Conflict, Refused, TooMany, TspError, Unavailable
 from tsp.core.isolated import Isolated
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness
-from tsp.formats import cms, pades
-from tsp.sign import tables, time_stamp
+from tsp.formats import cms, pades, time_stamp
+from tsp.sign import tables
 from tsp.sign.client_key import ClientKey
 from tsp.sign.documents import FINAL, prepared
 from tsp.sign.material import Collector, Material

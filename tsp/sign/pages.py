@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from tsp.core.errors import Conflict, Invalid, NotFound, TspError, http_status
 from tsp.formats.findings import Finding
 from tsp.sign.login_pages import Site, approval_parameters
+from tsp.sign.ports import PackagePort
 from tsp.sign.public_log import PublicLog
 from tsp.sign.requests import AFTER_APPROVAL
 from tsp.sign.story import tell
@@ -34,9 +35,10 @@ PrivateAction = Callable[[Request, Visitor, dict[str, str]], Response]
 class SignPages:
     """Everything of this site but the login."""
 
-    def __init__(self, site: Site, log: PublicLog) -> None:
+    def __init__(self, site: Site, log: PublicLog, packages: PackagePort) -> None:
         self._site = site
         self._log = log
+        self._packages = packages
 
     # --- who may ----------------------------------------------------------------------------------
 
@@ -216,6 +218,14 @@ class SignPages:
         record = self._site.requests.result(row)["evidence"]
         body = json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
         name = self._site.pages.text(request, "evidence")
+        return _attachment(body, f"{name}-{row.evidence_id}.json", "application/json")
+
+    def package(self, request: Request, visitor: Visitor) -> Response:
+        """GET /documents/<id>/package: one file that proves the signature without this service (EVD-3)."""
+        row = self._site.requests.get(visitor.owner, request.path_params["id"])
+        result = self._site.requests.result(row)
+        body = self._packages.build(result["leaf"], result["evidence"], base64.b64decode(result["cms"]))
+        name = self._site.pages.text(request, "evidence-package")
         return _attachment(body, f"{name}-{row.evidence_id}.json", "application/json")
 
     def signatures(self, request: Request, visitor: Visitor) -> Response:

@@ -71,3 +71,11 @@ class ValidationPort(Protocol):
     """The validator: judges one signature of a PDF, by its field, as a stranger would."""
 
     def judge(self, pdf: bytes, field_name: str) -> Verdict: ...
+
+
+class PackagePort(Protocol):
+    """Makes the evidence package of a signature from the log (`tsp.audit.package.EvidencePackages`)."""
+
+    def build(self, leaf: str, record: Mapping[str, Any], cms: bytes) -> bytes:
+        """One file for the signature whose entry has this leaf hash (hex)."""
+        ...
