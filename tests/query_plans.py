@@ -22,6 +22,8 @@ SMALL = {
     "audit_writer": "one row for each writer of the log",
     "audit_sequencer": "one row",
     "audit_tree_head": "one row for each checkpoint, read from its newest end or by the auditor",
+    "audit_key_count": "one row for each engine worker of the last while; older ones are erased at each count",
+    "audit_witness": "one row for each witness",
     "organisation": "one row for each relying party",
     "alembic_version": "one row",
 }
