@@ -23,12 +23,13 @@ from tsp.formats.pdf_file import (
     SignatureField,
     damaged,
     forbids_changes,
+    members,
     open_pdf,
     signature_fields,
     silence_libraries,
-    survey,
     value_of,
 )
+from tsp.formats.pdf_survey import survey
 from tsp.formats.placeholder import contents
 
 Files = dict[str, bytes]
@@ -38,6 +39,10 @@ silence_libraries()
 
 #: Longest side of a rendered page in pixels, whatever width was asked for.
 _MAX_PIXELS = 6000
+#: Longest side of a page in points: 200 inches, what the oldest viewers that matter can show (ISO 32000-1, annex C).
+_MAX_SIDE = 14_400
+#: Longest side in pixels of the drawing that only asks whether a page can be drawn.
+_GLANCE = 100
 
 
 def inspect(arguments: dict[str, Any], files: Files) -> Answer:
@@ -45,20 +50,20 @@ def inspect(arguments: dict[str, Any], files: Files) -> Answer:
     pdf = files["pdf"]
     reader = open_pdf(pdf)
     found = survey(reader)
-    if found.xfa:
-        raise Invalid(
-            "document-xfa",
-            "This PDF is an XFA form, which looks different in every viewer. Print it to a PDF file and sign that.",
-        )
+    found.refuse()
     sizes = _page_sizes(pdf, int(arguments["max_pages"]))
+    _check_page_tree(reader, len(sizes))
     signatures = _signatures(reader)
     _refuse_locked(reader)
+    _draw_all(pdf)
     return {
         "pages": len(sizes),
         "page_sizes": sizes,
         "title": _title(reader),
         "signatures": [_describe(s) for s in signatures],
         "findings": sorted(found.findings),
+        "files": sorted(((f.name, f.size) for f in found.files), key=str),
+        "addresses": sorted(found.addresses),
     }, {}
 
 
@@ -142,9 +147,45 @@ def _page_sizes(pdf: bytes, max_pages: int) -> list[list[float]]:
             sizes = [[round(side, 2) for side in document.get_page_size(number)] for number in range(count)]
     except pypdfium2.PdfiumError as error:
         raise damaged(error) from error
-    if not sizes or any(side <= 0 for size in sizes for side in size):
+    if not sizes or not all(side > 0 for size in sizes for side in size):
         raise damaged("no pages")
+    if any(side > _MAX_SIDE for size in sizes for side in size):
+        raise Invalid("document-page-too-large", "A page of this document is larger than this service accepts.")
     return sizes
+
+
+def _check_page_tree(reader: PdfFileReader, count: int) -> None:
+    """Refuses a page tree (ISO 32000-2, 7.7.3.2) that viewers count in different ways."""
+    try:
+        seen: set[tuple[int, int]] = set()
+        waiting, pages = [reader.root.raw_get("/Pages")], 0
+        while waiting:
+            place = waiting.pop()
+            node = place.get_object()
+            if not isinstance(node, generic.DictionaryObject) or (place.idnum, place.generation) in seen:
+                raise damaged("page tree")
+            seen.add((place.idnum, place.generation))
+            if "/Kids" in node:
+                waiting += members(node, "/Kids")
+            else:
+                pages += 1
+    except READ_ERRORS as error:
+        raise damaged(error) from error
+    if pages != count:
+        raise damaged("page tree")
+
+
+def _draw_all(pdf: bytes) -> None:
+    """Draws every page small: a page that cannot be drawn within the limits cannot be shown, so not be signed."""
+    try:
+        with pypdfium2.PdfDocument(pdf) as document:
+            document.init_forms()
+            for number in range(len(document)):
+                page = document[number]
+                page.render(scale=_GLANCE / max(page.get_size()))
+                page.close()
+    except (pypdfium2.PdfiumError, ArithmeticError) as error:
+        raise damaged(error) from error
 
 
 def _title(reader: PdfFileReader) -> str | None:
