@@ -5,7 +5,7 @@ files; refusals are `Invalid`. The callers' side, with types, is `tsp.formats.pa
 """
 
 import io
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pypdfium2
@@ -15,6 +15,7 @@ from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.misc import FormFillingError
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.general import extract_certificate_info
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from tsp.core.errors import Invalid
 from tsp.formats import pdf_update
@@ -55,6 +56,8 @@ def inspect(arguments: dict[str, Any], files: Files) -> Answer:
     _check_page_tree(reader, len(sizes))
     signatures = _signatures(reader)
     _refuse_locked(reader)
+    if signatures:
+        _refuse_harm(reader)
     _draw_all(pdf)
     return {
         "pages": len(sizes),
@@ -149,29 +152,30 @@ def _page_sizes(pdf: bytes, max_pages: int) -> list[list[float]]:
         raise damaged(error) from error
     if not sizes or not all(side > 0 for size in sizes for side in size):
         raise damaged("no pages")
-    if any(side > _MAX_SIDE for size in sizes for side in size):
-        raise Invalid("document-page-too-large", "A page of this document is larger than this service accepts.")
     return sizes
 
 
 def _check_page_tree(reader: PdfFileReader, count: int) -> None:
-    """Refuses a page tree (ISO 32000-2, 7.7.3.2) that viewers count in different ways."""
+    """Refuses a page tree (ISO 32000-2, 7.7.3.2) that viewers count in different ways, and pages that few can show."""
     try:
         seen: set[tuple[int, int]] = set()
-        waiting, pages = [reader.root.raw_get("/Pages")], 0
+        waiting: list[tuple[Any, float]] = [(reader.root.raw_get("/Pages"), 0.0)]
+        pages = 0
         while waiting:
-            place = waiting.pop()
+            place, inherited = waiting.pop()
             node = place.get_object()
             if not isinstance(node, generic.DictionaryObject) or (place.idnum, place.generation) in seen:
                 raise damaged("page tree")
             seen.add((place.idnum, place.generation))
-            if "/Kids" in node:
-                waiting += members(node, "/Kids")
-            else:
-                pages += 1
+            side = max((abs(float(edge)) for edge in members(node, "/MediaBox")), default=inherited)
+            if side * float(value_of(node, "/UserUnit") or 1) > _MAX_SIDE:
+                raise Invalid("document-page-too-large", "A page of this document is larger than this service accepts.")
+            pages += "/Kids" not in node
+            waiting += [(kid, side) for kid in members(node, "/Kids")]
+        counted = value_of(reader.root["/Pages"], "/Count")
     except READ_ERRORS as error:
         raise damaged(error) from error
-    if pages != count:
+    if not pages == counted == count:
         raise damaged("page tree")
 
 
@@ -214,6 +218,41 @@ def _refuse_locked(reader: PdfFileReader) -> None:
             "document-forbids-signing",
             "An earlier signer has locked this document: it allows no further signatures.",
         )
+
+
+def _refuse_harm(reader: PdfFileReader) -> None:
+    """Refuses a document where one more signature would look like a forbidden change of an earlier one.
+
+    Locks of fields (FieldMDP, 12.8.2.4) and permissions are judged by doing it: with an empty
+    signature appended, every signature that was unharmed must be so still.
+    """
+    try:
+        before = _unharmed(reader)  # first: the writer changes what the reader has read
+        _, update, _ = pdf_update.add_signature_field(
+            reader, field_name=None, claimed_time=datetime.fromtimestamp(0, UTC), name="", reason=None
+        )
+        after = _unharmed(PdfFileReader(io.BytesIO(reader.stream.getvalue() + update), strict=reader.strict))
+    except READ_ERRORS as error:
+        raise damaged(error) from error
+    if before - after:
+        raise Invalid(
+            "document-forbids-signing",
+            "An earlier signer has locked this document: it allows no further signatures.",
+        )
+
+
+def _unharmed(reader: PdfFileReader) -> set[str]:
+    """The names of the signatures after which nothing happened that they forbid."""
+    names = set()
+    for signature in signature_fields(reader):
+        try:
+            judged = EmbeddedPdfSignature(reader, signature.field, signature.name)
+            judged.compute_integrity_info()
+            if judged.summarise_integrity_info()["docmdp_ok"] is not False:
+                names.add(signature.name)
+        except READ_ERRORS:
+            continue  # what cannot be read cannot be harmed; the new, empty one is such
+    return names
 
 
 def _describe(signature: SignatureField) -> dict[str, Any]:

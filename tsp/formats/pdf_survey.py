@@ -6,8 +6,9 @@ in docs/documents.md; clauses here are those of ISO 32000-2.
 # mypy: disallow-untyped-calls=False
 # (pyHanko's annotations have gaps.)
 
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pyhanko.pdf_utils import generic
@@ -193,20 +194,30 @@ def _unpack(stream: generic.StreamObject, room: int) -> int:
     A stream that cannot be unpacked to its end is drawn by each viewer as far as it likes, so it
     raises `zlib.error`. Pictures are left to the drawing of their page.
     """
-    filters = value_of(stream, "/Filter")
-    if isinstance(filters, generic.ArrayObject):
-        filters = next(iter(filters), None)
-    if filters not in ("/FlateDecode", "/Fl") or name_of(stream, "/Subtype") == "/Image":
+    if name_of(stream, "/Subtype") == "/Image":
         return room
-    unpacker, packed = zlib.decompressobj(), stream.encoded_data
-    while packed and not unpacker.eof:
-        room -= len(unpacker.decompress(packed, 1 << 20))
-        packed = unpacker.unconsumed_tail
+    named = value_of(stream, "/Filter")
+    filters = list(named) if isinstance(named, generic.ArrayObject) else [named]
+    pieces: Iterable[bytes] = [stream.encoded_data]
+    for _ in itertools.takewhile(lambda name: name in ("/FlateDecode", "/Fl"), filters):
+        pieces = _inflate(pieces)
+    for piece in pieces:
+        room -= len(piece)
         if room < 0:
             raise _too_complex("stream")
+    return room
+
+
+def _inflate(packed: Iterable[bytes]) -> Iterator[bytes]:
+    """One layer of compression, in pieces of at most a mebibyte."""
+    unpacker = zlib.decompressobj()
+    for piece in packed:
+        rest = piece
+        while rest and not unpacker.eof:
+            yield unpacker.decompress(rest, 1 << 20)
+            rest = unpacker.unconsumed_tail
     if not unpacker.eof:
         raise zlib.error("ends early")
-    return room
 
 
 def _look_at_layers(root: generic.DictionaryObject, found: Survey) -> None:
