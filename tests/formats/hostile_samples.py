@@ -3,6 +3,7 @@
 `REFUSED` names what the reader answers to each (codes in a tuple: any of them is a right answer), `REMARKED`
 what the signer is told of those that may pass.
 """
+# ruff: noqa: E501  (tables: one attack a line)
 
 import io
 import zlib
@@ -122,8 +123,8 @@ def page_tree(pages: bytes, **more: bytes) -> Maker:
 
 def pages_of_pages() -> bytes:
     """Ten objects that are ten thousand million pages: every node has the next one ten times."""
-    nodes = {f"o{20 + n}": b"<</Type/Pages/Parent 2 0 R/Count %d/Kids[%s]>>" % (10 ** (9 - n), b"%d 0 R " % (21 + n) * 10)
-             for n in range(9)}  # fmt: skip
+    node = b"<</Type/Pages/Parent 2 0 R/Count %d/Kids[%s]>>"
+    nodes = {f"o{20 + n}": node % (10 ** (9 - n), b"%d 0 R " % (21 + n) * 10) for n in range(9)}
     return page_tree(b"/Count 1000000000/Kids[20 0 R]", **nodes, o29=b"<</Type/Page/Parent 28 0 R>>")()
 
 
@@ -309,9 +310,18 @@ REFUSED: dict[str, tuple[Maker, str | tuple[str, ...]]] = {
     "count too small": (page_tree(b"/Count 1/Kids[3 0 R 20 0 R]", o20=b"<</Type/Page/Parent 2 0 R>>"), DAMAGED),
     "ten million pages": (page_tree(b"/Count 10000000/Kids[3 0 R]"), DAMAGED),
     "ten thousand million pages": (pages_of_pages, ("document-too-many-pages", DAMAGED)),
-    "page of a kilometre": (page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 3000000 3000000]>>"), "document-page-too-large"),  # noqa: E501
-    "page in units of a metre": (page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/UserUnit 2834>>"), "document-page-too-large"),  # noqa: E501
-    "page as large as numbers go": (page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %s 9]>>" % (b"9" * 60)), ("document-page-too-large", DAMAGED)),  # noqa: E501
+    "page of a kilometre": (
+        page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 3000000 3000000]>>"),
+        "document-page-too-large",
+    ),
+    "page in units of a metre": (
+        page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/UserUnit 2834>>"),
+        "document-page-too-large",
+    ),
+    "page as large as numbers go": (
+        page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %s 9]>>" % (b"9" * 60)),
+        ("document-page-too-large", DAMAGED),
+    ),
     # bombs
     "brackets": (nested(b"[", b"]", 50_000), (DAMAGED, COMPLEX)),
     "dictionaries": (nested(b"<</a", b">>", 50_000), (DAMAGED, COMPLEX)),
@@ -331,21 +341,33 @@ REFUSED: dict[str, tuple[Maker, str | tuple[str, ...]]] = {
     "AES, 128 bits": (encrypted(_STANDARD % (b"4", b"4") + _AES % b"AESV2"), "document-encrypted"),
     "AES, 256 bits": (encrypted_with("geslo"), "document-encrypted"),
     "owner's password only": (encrypted_with(""), "document-encrypted"),
-    "for a certificate": (encrypted(b"/Filter/Adobe.PubSec/SubFilter/adbe.pkcs7.s4/V 2/Length 128/Recipients[<30>]"), "document-encrypted"),  # noqa: E501
+    "for a certificate": (
+        encrypted(b"/Filter/Adobe.PubSec/SubFilter/adbe.pkcs7.s4/V 2/Length 128/Recipients[<30>]"),
+        "document-encrypted",
+    ),
     "of an unknown kind": (encrypted(b"/Filter/Own.Kind/V 9"), "document-encrypted"),
-    "attached files only": (encrypted(_STANDARD % (b"4", b"4") + b"/CF<<>>/StmF/Identity/StrF/Identity/EFF/StdCF"), "document-encrypted"),  # noqa: E501
+    "attached files only": (
+        encrypted(_STANDARD % (b"4", b"4") + b"/CF<<>>/StmF/Identity/StrF/Identity/EFF/StdCF"),
+        "document-encrypted",
+    ),
     "in an earlier revision only": (encrypted_before, "document-encrypted"),
     # what could change what is shown
     "XFA form": (lambda: with_form(b"/XFA 25 0 R").replace(b"/XFA 25 0 R", b"/XFA(<xdp/>)"), "document-xfa"),
     "script at opening": (lambda: with_parts(b"/OpenAction" + _JS), "document-javascript"),
-    "script by name": (lambda: with_parts(b"/Names<</JavaScript<</Names[(a) 20 0 R]>>>>", o20=_JS), "document-javascript"),
+    "script by name": (
+        lambda: with_parts(b"/Names<</JavaScript<</Names[(a) 20 0 R]>>>>", o20=_JS),
+        "document-javascript",
+    ),
     "script of a page": (lambda: with_parts(page=b"/AA<</O%s>>" % _JS), "document-javascript"),
     "script of a note": (lambda: annotated(b"/Subtype/Link/A" + _JS), "document-javascript"),
     "script of a field": (lambda: with_form(b"", b"/FT/Tx/T(a)/AP<<>>/AA<</C%s>>" % _JS), "document-javascript"),
     "script behind a page move": (_action(b"/S/GoTo/D[3 0 R/Fit]/Next[%s]" % _JS), "document-javascript"),
     "script in disguise": (lambda: with_parts(b"/OpenAction<</S/J#61vaScript/#4aS(1)>>"), "document-javascript"),
     "script in an object stream": (lambda: packed(objects(catalog=b"/OpenAction" + _JS)), "document-javascript"),
-    "script in a later revision": (lambda: updated(classic(), 1, b"<</Type/Catalog/Pages 2 0 R/AA<</WS%s>>>>" % _JS), "document-javascript"),  # noqa: E501
+    "script in a later revision": (
+        lambda: updated(classic(), 1, b"<</Type/Catalog/Pages 2 0 R/AA<</WS%s>>>>" % _JS),
+        "document-javascript",
+    ),
     "program": (_action(b"/S/Launch/F(calc.exe)"), "document-actions"),
     "other file": (_action(b"/S/GoToR/F(other.pdf)/D[0/Fit]"), "document-actions"),
     "attached file": (_action(b"/S/GoToE/D[0/Fit]"), "document-actions"),
@@ -363,22 +385,74 @@ REFUSED: dict[str, tuple[Maker, str | tuple[str, ...]]] = {
     "slide show": (lambda: with_parts(b"/Names<</AlternatePresentations<</Names[]>>>>"), "document-multimedia"),
     "portfolio": (lambda: with_parts(b"/Collection<</Type/Collection>>"), "document-portfolio"),
     "content in another file": (lambda: content(b"", b"/F(http://example.test/p)"), "document-external-content"),
-    "page of another file": (lambda: with_parts(b"/Own 20 0 R", o20=stream(b"", b"/Subtype/Form/Ref<</F(b.pdf)/Page 0>>")), "document-external-content"),  # noqa: E501
-    "picture of a print shop": (lambda: with_parts(b"/Own 20 0 R", o20=stream(b"", b"/Subtype/Form/OPI<</1.3<<>>>>")), "document-external-content"),  # noqa: E501
-    "picture for the printer": (lambda: with_parts(b"/Own 20 0 R", o20=stream(b"", b"/Subtype/Image/Width 1/Height 1/Alternates[]")), "document-prints-differently"),  # noqa: E501
-    "program for the printer": (lambda: with_parts(b"/Own 20 0 R", o20=stream(b"showpage", b"/Subtype/PS")), "document-prints-differently"),  # noqa: E501
-    "hidden layer": (lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</OFF[20 0 R]>>>>", o20=_GROUP % b""), "document-hidden-layers"),  # noqa: E501
-    "layers off": (lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</BaseState/OFF>>>>", o20=_GROUP % b""), "document-hidden-layers"),  # noqa: E501
-    "layer that is not printed": (lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</AS[<</Event/Print/Category[/Print]/OCGs[20 0 R]>>]>>>>", o20=_GROUP % b"/Usage<</Print<</PrintState/OFF>>>>"), "document-hidden-layers"),  # noqa: E501
-    "layer of a language": (lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</AS[<</Event/View/Category[/Language]/OCGs[20 0 R]>>]>>>>", o20=_GROUP % b"/Usage<</Language<</Lang(de)>>>>"), "document-hidden-layers"),  # noqa: E501
-    "shown when a layer is off": (lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<<>>>>/Own 21 0 R", o20=_GROUP % b"", o21=b"<</Type/OCMD/OCGs 20 0 R/P/AllOff>>"), "document-hidden-layers"),  # noqa: E501
+    "page of another file": (
+        lambda: with_parts(b"/Own 20 0 R", o20=stream(b"", b"/Subtype/Form/Ref<</F(b.pdf)/Page 0>>")),
+        "document-external-content",
+    ),
+    "picture of a print shop": (
+        lambda: with_parts(b"/Own 20 0 R", o20=stream(b"", b"/Subtype/Form/OPI<</1.3<<>>>>")),
+        "document-external-content",
+    ),
+    "picture for the printer": (
+        lambda: with_parts(b"/Own 20 0 R", o20=stream(b"", b"/Subtype/Image/Width 1/Height 1/Alternates[]")),
+        "document-prints-differently",
+    ),
+    "program for the printer": (
+        lambda: with_parts(b"/Own 20 0 R", o20=stream(b"showpage", b"/Subtype/PS")),
+        "document-prints-differently",
+    ),
+    "hidden layer": (
+        lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</OFF[20 0 R]>>>>", o20=_GROUP % b""),
+        "document-hidden-layers",
+    ),
+    "layers off": (
+        lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</BaseState/OFF>>>>", o20=_GROUP % b""),
+        "document-hidden-layers",
+    ),
+    "layer that is not printed": (
+        lambda: with_parts(
+            b"/OCProperties<</OCGs[20 0 R]/D<</AS[<</Event/Print/Category[/Print]/OCGs[20 0 R]>>]>>>>",
+            o20=_GROUP % b"/Usage<</Print<</PrintState/OFF>>>>",
+        ),
+        "document-hidden-layers",
+    ),
+    "layer of a language": (
+        lambda: with_parts(
+            b"/OCProperties<</OCGs[20 0 R]/D<</AS[<</Event/View/Category[/Language]/OCGs[20 0 R]>>]>>>>",
+            o20=_GROUP % b"/Usage<</Language<</Lang(de)>>>>",
+        ),
+        "document-hidden-layers",
+    ),
+    "shown when a layer is off": (
+        lambda: with_parts(
+            b"/OCProperties<</OCGs[20 0 R]/D<<>>>>/Own 21 0 R",
+            o20=_GROUP % b"",
+            o21=b"<</Type/OCMD/OCGs 20 0 R/P/AllOff>>",
+        ),
+        "document-hidden-layers",
+    ),
     "hidden note": (lambda: annotated(b"/Subtype/FreeText/F 2/Contents(a)"), "document-hidden-content"),
     "note for paper only": (lambda: annotated(b"/Subtype/Stamp/F 36"), "document-hidden-content"),
-    "hidden field": (lambda: with_form(b"", b"/FT/Tx/T(a)/AP<</N 4 0 R>>").replace(b"/F 4/FT", b"/F 6/FT"), "document-hidden-content"),  # noqa: E501
-    "fields drawn by the viewer": (lambda: with_form(b"/NeedAppearances true", b"/FT/Tx/T(a)/V(99 EUR)/DA(/F 12 Tf 0 g)"), "document-unsettled-form"),  # noqa: E501
-    "value without a look": (lambda: with_form(b"", b"/FT/Tx/T(a)/V(99 EUR)/DA(/F 12 Tf 0 g)"), "document-unsettled-form"),  # noqa: E501
-    "file in the name tree": (lambda: with_parts(b"/Names<</EmbeddedFiles<</Names[(a) 20 0 R]>>>>", o20=_ATTACHED, o22=_FILE), "document-embedded-files"),  # noqa: E501
-    "file at a note": (lambda: annotated(b"/Subtype/FileAttachment/FS 21 0 R", o21=_ATTACHED, o22=_FILE), "document-embedded-files"),  # noqa: E501
+    "hidden field": (
+        lambda: with_form(b"", b"/FT/Tx/T(a)/AP<</N 4 0 R>>").replace(b"/F 4/FT", b"/F 6/FT"),
+        "document-hidden-content",
+    ),
+    "fields drawn by the viewer": (
+        lambda: with_form(b"/NeedAppearances true", b"/FT/Tx/T(a)/V(99 EUR)/DA(/F 12 Tf 0 g)"),
+        "document-unsettled-form",
+    ),
+    "value without a look": (
+        lambda: with_form(b"", b"/FT/Tx/T(a)/V(99 EUR)/DA(/F 12 Tf 0 g)"),
+        "document-unsettled-form",
+    ),
+    "file in the name tree": (
+        lambda: with_parts(b"/Names<</EmbeddedFiles<</Names[(a) 20 0 R]>>>>", o20=_ATTACHED, o22=_FILE),
+        "document-embedded-files",
+    ),
+    "file at a note": (
+        lambda: annotated(b"/Subtype/FileAttachment/FS 21 0 R", o21=_ATTACHED, o22=_FILE),
+        "document-embedded-files",
+    ),
     "file of the document": (lambda: with_parts(b"/AF[20 0 R]", o20=_ATTACHED, o22=_FILE), "document-embedded-files"),
 }
 
@@ -394,15 +468,40 @@ REMARKED: dict[str, tuple[Maker, frozenset[Finding]]] = {
         ("newest revision counts", lambda: updated(classic(), CONTENT, stream(b"BT ET")), ()),
         ("white space behind the end", lambda: classic(end=b"\r\n\0\0 \n"), ()),
         ("form that draws itself", form_that_draws_itself, ()),
-        ("outline in a circle", lambda: with_parts(b"/Outlines 20 0 R", o20=b"<</First 21 0 R/Last 21 0 R>>", o21=b"<</Title(a)/Parent 20 0 R/Next 21 0 R>>"), ()),  # noqa: E501
+        (
+            "outline in a circle",
+            lambda: with_parts(
+                b"/Outlines 20 0 R",
+                o20=b"<</First 21 0 R/Last 21 0 R>>",
+                o21=b"<</Title(a)/Parent 20 0 R/Next 21 0 R>>",
+            ),
+            (),
+        ),
         ("many members", lambda: with_parts(b"/Own[%s]" % (b"1 " * 20_000)), ()),
         ("long string and name", lambda: with_parts(b"/Own(%s)/Name/%s" % (b"a" * 500_000, b"b" * 50_000)), ()),
         ("page move at opening", lambda: with_parts(b"/OpenAction<</S/GoTo/D[3 0 R/Fit]>>"), ()),
         ("link", _action(b"/S/URI/URI(https://example.test/a)"), (Finding.LINKS,)),
         ("note", lambda: annotated(b"/Subtype/Text/Contents(Opomba)"), (Finding.ANNOTATIONS,)),
-        ("field with a look", lambda: classic(objects(catalog=b"/AcroForm 11 0 R", page=b"/Annots[10 0 R]", more=form_field(look=True))), (Finding.FORM,)),  # noqa: E501
+        (
+            "field with a look",
+            lambda: classic(objects(catalog=b"/AcroForm 11 0 R", page=b"/Annots[10 0 R]", more=form_field(look=True))),
+            (Finding.FORM,),
+        ),
         ("font that is not there", lambda: with_parts(o20=_OWN_FONT, page=b"/Own 20 0 R"), (Finding.FONTS_MISSING,)),
-        ("layers that are shown", lambda: with_parts(b"/OCProperties<</OCGs[20 0 R]/D<</AS[<</Event/Print/Category[/Print]/OCGs[20 0 R]>>]>>>>", o20=_GROUP % b"/Usage<</Print<</PrintState/ON>>>>"), (Finding.LAYERS,)),  # noqa: E501
-        ("usage rights", lambda: with_parts(b"/Perms<</UR3 20 0 R>>", o20=b"<</Type/Sig/Filter/Adobe.PPKLite/Contents<00>/ByteRange[0 0 0 0]>>"), (Finding.USAGE_RIGHTS,)),  # noqa: E501
+        (
+            "layers that are shown",
+            lambda: with_parts(
+                b"/OCProperties<</OCGs[20 0 R]/D<</AS[<</Event/Print/Category[/Print]/OCGs[20 0 R]>>]>>>>",
+                o20=_GROUP % b"/Usage<</Print<</PrintState/ON>>>>",
+            ),
+            (Finding.LAYERS,),
+        ),
+        (
+            "usage rights",
+            lambda: with_parts(
+                b"/Perms<</UR3 20 0 R>>", o20=b"<</Type/Sig/Filter/Adobe.PPKLite/Contents<00>/ByteRange[0 0 0 0]>>"
+            ),
+            (Finding.USAGE_RIGHTS,),
+        ),
     )
 }

@@ -1,4 +1,5 @@
 """Every hostile file gets its right answer in bounded time and memory, and the next document is served."""
+# ruff: noqa: E501  (tables: one attack a line)
 
 import io
 from collections.abc import Callable, Iterator
@@ -78,15 +79,15 @@ def locked_field(spec: FieldMDPSpec, permissions: MDPPerm | None = None) -> byte
 
 
 OTHERS: dict[str, tuple[Callable[[Pki], bytes], str | None]] = {
-    "certified, nothing may change": (lambda p: sign_foreign(FORM, p.ordinary(), certify=MDPPerm.NO_CHANGES), "document-forbids-signing"),  # noqa: E501
+    "certified, nothing may change": (lambda p: sign_foreign(FORM, p.ordinary(), certify=MDPPerm.NO_CHANGES), "document-forbids-signing"),
     "certified, forms": (lambda p: sign_foreign(FORM, p.ordinary(), certify=MDPPerm.FILL_FORMS), None),
     "certified, notes": (lambda p: sign_foreign(FORM, p.ordinary(), certify=MDPPerm.ANNOTATE), None),
     "signed": (lambda p: sign_foreign(FORM, p.ordinary()), None),
-    "a field is locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.INCLUDE, ["znesek"])), p.ordinary()), "document-forbids-signing"),  # noqa: E501
-    "other fields are locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.EXCLUDE, ["drugo"])), p.ordinary()), "document-forbids-signing"),  # noqa: E501
-    "a field that is not there is locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.INCLUDE, ["drugo"])), p.ordinary()), None),  # noqa: E501
+    "a field is locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.INCLUDE, ["znesek"])), p.ordinary()), "document-forbids-signing"),
+    "other fields are locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.EXCLUDE, ["drugo"])), p.ordinary()), "document-forbids-signing"),
+    "a field that is not there is locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.INCLUDE, ["drugo"])), p.ordinary()), None),
     "all fields are locked": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.ALL)), p.ordinary()), "document-forbids-signing"),
-    "all is locked for good": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.ALL), MDPPerm.NO_CHANGES), p.ordinary()), "document-forbids-signing"),  # noqa: E501
+    "all is locked for good": (lambda p: sign_foreign(locked_field(FieldMDPSpec(FieldMDPAction.ALL), MDPPerm.NO_CHANGES), p.ordinary()), "document-forbids-signing"),
 }  # fmt: skip
 
 
@@ -104,7 +105,14 @@ def test_signatures_of_others_stay_valid_or_forbid_ours(tight: Isolated, pki: Pk
     assert indications(tight, pki, both) == [*before, "TOTAL-PASSED"]
 
 
-GOOD = (classic(), with_xref_stream(), hybrid(), linearised(), FORM, updated(classic(), 4, b"<</Length 0>>stream\nendstream"))
+GOOD = (
+    classic(),
+    with_xref_stream(),
+    hybrid(),
+    linearised(),
+    FORM,
+    updated(classic(), 4, b"<</Length 0>>stream\nendstream"),
+)
 
 
 @st.composite

@@ -42,28 +42,29 @@ class Finding(StrEnum):
         return self in _REFUSALS
 
 
+_PRINT = "Print it to a PDF file and sign that."
 #: The code of each refusal is `document-<finding>`. Where several apply, the first of these is told.
 _REFUSALS = {
-    Finding.XFA: "This PDF is an XFA form, which looks different in every viewer. Print it to a PDF file and sign that.",
+    Finding.XFA: f"This PDF is an XFA form, which looks different in every viewer. {_PRINT}",
     Finding.PORTFOLIO: "This PDF is a portfolio: its content is in attached files. Sign those files one by one.",
-    Finding.JAVASCRIPT: "This PDF contains program code (JavaScript) that can change what is shown. Print it to a PDF file and sign that.",  # noqa: E501
-    Finding.ACTIONS: "This PDF starts actions, such as opening files or sending data. Print it to a PDF file and sign that.",  # noqa: E501
-    Finding.MULTIMEDIA: "This PDF contains sound, video or 3D content that a signature cannot show. Save it without and sign that.",  # noqa: E501
-    Finding.EXTERNAL_CONTENT: "Parts of this PDF come from outside the file, where they can change. Print it to a PDF file and sign that.",  # noqa: E501
-    Finding.PRINTS_DIFFERENTLY: "This PDF looks different on paper than on the screen. Print it to a PDF file and sign that.",  # noqa: E501
-    Finding.HIDDEN_LAYERS: "This PDF has layers that are hidden now or that a viewer switches. Print it to a PDF file and sign that.",  # noqa: E501
-    Finding.HIDDEN_CONTENT: "This PDF has hidden fields or notes that a viewer could show. Print it to a PDF file and sign that.",  # noqa: E501
-    Finding.UNSETTLED_FORM: "This PDF form leaves it to the viewer how its fields look. Print it to a PDF file and sign that.",  # noqa: E501
+    Finding.JAVASCRIPT: f"This PDF contains program code (JavaScript) that can change what is shown. {_PRINT}",
+    Finding.ACTIONS: f"This PDF starts actions, such as opening files or sending data. {_PRINT}",
+    Finding.MULTIMEDIA: "This PDF contains sound, video or 3D content, which cannot be shown. Save it without and sign that.",
+    Finding.EXTERNAL_CONTENT: f"Parts of this PDF come from outside the file, where they can change. {_PRINT}",
+    Finding.PRINTS_DIFFERENTLY: f"This PDF looks different on paper than on the screen. {_PRINT}",
+    Finding.HIDDEN_LAYERS: f"This PDF has layers that are hidden now or that a viewer switches. {_PRINT}",
+    Finding.HIDDEN_CONTENT: f"This PDF has hidden fields or notes that a viewer could show. {_PRINT}",
+    Finding.UNSETTLED_FORM: f"This PDF form leaves it to the viewer how its fields look. {_PRINT}",
 }
 _REMARKS = {
-    Finding.ANNOTATIONS: "The document has notes or marks on its pages. They are signed with it; some viewers or printers leave them out.",  # noqa: E501
+    Finding.ANNOTATIONS: "The document has notes or marks on its pages. Some viewers or printers leave them out.",
     Finding.EMBEDDED_FILES: "Files are attached to the document. They are signed with it, but not shown here.",
     Finding.FONTS_MISSING: "Some fonts are not in the file. Other viewers may show the letters in another shape.",
     Finding.FORM: "The document has form fields. Whoever fills them in later does so after your signature.",
     Finding.LAYERS: "The document has layers that a viewer may show or hide.",
     Finding.LINKS: "The document has links to addresses on the web. What is behind them is not signed.",
     Finding.SIGNED: "The document is already signed. Earlier signatures stay valid.",
-    Finding.USAGE_RIGHTS: "The document grants rights in Adobe's programs. They may end with your signature; the signature stays valid.",  # noqa: E501
+    Finding.USAGE_RIGHTS: "The document grants rights in Adobe's programs. They may end with your signature.",
 }
 
 

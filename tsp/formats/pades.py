@@ -19,7 +19,18 @@ from tsp.core.isolated import Isolated
 from tsp.formats.findings import Attachment, FilesAttached, Finding
 from tsp.formats.placeholder import ByteRange, Prepared, fill
 
-__all__ = ["DocumentLimits", "Finding", "Inspection", "Prepared", "embed", "finish", "freeze", "inspect", "render"]
+__all__ = [
+    "Attachment",
+    "DocumentLimits",
+    "Finding",
+    "Inspection",
+    "Prepared",
+    "embed",
+    "finish",
+    "freeze",
+    "inspect",
+    "render",
+]
 
 _WORKER = "tsp.formats.pades_worker"
 

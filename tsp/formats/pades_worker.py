@@ -231,7 +231,7 @@ def _refuse_harm(reader: PdfFileReader) -> None:
         _, update, _ = pdf_update.add_signature_field(
             reader, field_name=None, claimed_time=datetime.fromtimestamp(0, UTC), name="", reason=None
         )
-        after = _unharmed(PdfFileReader(io.BytesIO(reader.stream.getvalue() + update), strict=reader.strict))
+        after = _unharmed(open_pdf(reader.stream.getvalue() + update))
     except READ_ERRORS as error:
         raise damaged(error) from error
     if before - after:

@@ -269,7 +269,7 @@ def _look_at_form(root: generic.DictionaryObject, found: Survey) -> None:
     if any("/V" in f and name_of(f, "/FT") == "/Sig" for f in fields):
         found.findings.add(Finding.SIGNED)
     drawn_anew = value_of(form, "/NeedAppearances") is not None and bool(value_of(form, "/NeedAppearances"))
-    if plain and (drawn_anew and not looks_are_settled(form) or any(_has_value_only(f) for f in plain)):
+    if plain and ((drawn_anew and not looks_are_settled(form)) or any(_has_value_only(f) for f in plain)):
         found.findings.add(Finding.UNSETTLED_FORM)
 
 
