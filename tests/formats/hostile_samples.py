@@ -3,7 +3,6 @@
 `REFUSED` names what the reader answers to each (codes in a tuple: any of them is a right answer), `REMARKED`
 what the signer is told of those that may pass.
 """
-# ruff: noqa: E501  (tables: one attack a line)
 
 import io
 import zlib
@@ -274,6 +273,13 @@ def _action(entries: bytes) -> Maker:
     return lambda: annotated(b"/Subtype/Link/A<</Type/Action%s>>" % entries)
 
 
+def link_and_note(address: str) -> bytes:
+    """A document that a signer is told several things of."""
+    link = b"<</Type/Annot/Subtype/Link/Rect[9 9 99 49]/A<</S/URI/URI(%s)>>>>" % address.encode("ascii")
+    note = b"<</Type/Annot/Subtype/Text/Rect[9 60 29 80]/Contents(Opomba)>>"
+    return with_parts(page=b"/Annots[20 0 R 21 0 R]/Own 22 0 R", o20=link, o21=note, o22=_OWN_FONT)
+
+
 #: What cannot be signed: the attack, and the code of the refusal.
 REFUSED: dict[str, tuple[Maker, str | tuple[str, ...]]] = {
     # damaged, or read differently by different viewers
@@ -281,6 +287,8 @@ REFUSED: dict[str, tuple[Maker, str | tuple[str, ...]]] = {
     "cut at a tenth": (cut(0.1), DAMAGED),
     "cut in the middle": (cut(0.5), DAMAGED),
     "cut at the very end": (cut(0.99), DAMAGED),
+    "line ends converted": (lambda: classic().replace(b"\n", b"\r\n"), DAMAGED),
+    "line ends converted, linearised": (lambda: linearised().replace(b"\n", b"\r\n"), DAMAGED),
     "startxref leads nowhere": (lambda: classic().replace(b"startxref\n", b"startxref\n9"), DAMAGED),
     "startxref is zero": (lambda: classic()[: classic().rindex(b"startxref")] + b"startxref\n0\n%%EOF\n", DAMAGED),
     "startxref is negative": (lambda: classic().replace(b"startxref\n", b"startxref\n-"), DAMAGED),

@@ -4,6 +4,7 @@
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -57,6 +58,18 @@ def test_what_cannot_be_signed_is_refused(tight: Isolated, name: str) -> None:
 def test_what_can_be_signed_is_shown_with_its_remarks(tight: Isolated, name: str) -> None:
     make, findings = REMARKED[name]
     assert answer(tight, make()) == findings
+
+
+def test_every_finding_has_its_sample_and_its_row() -> None:
+    policy = (Path(__file__).parents[2] / "docs" / "documents.md").read_text()
+    codes = {code for _, codes in REFUSED.values() for code in ([codes] if isinstance(codes, str) else codes)}
+    told = {finding for _, findings in REMARKED.values() for finding in findings}
+    for finding in pades.Finding:
+        assert f"| `{finding}` |" in policy
+        if finding.is_refused:
+            assert f"document-{finding}" in codes
+        else:
+            assert finding in told | {pades.Finding.SIGNED, pades.Finding.EMBEDDED_FILES}
 
 
 def indications(isolated: Isolated, pki: Pki, pdf: bytes) -> list[str]:

@@ -49,7 +49,7 @@ _REFUSALS = {
     Finding.PORTFOLIO: "This PDF is a portfolio: its content is in attached files. Sign those files one by one.",
     Finding.JAVASCRIPT: f"This PDF contains program code (JavaScript) that can change what is shown. {_PRINT}",
     Finding.ACTIONS: f"This PDF starts actions, such as opening files or sending data. {_PRINT}",
-    Finding.MULTIMEDIA: "This PDF contains sound, video or 3D content, which cannot be shown. Save it without and sign that.",
+    Finding.MULTIMEDIA: "This PDF contains sound, video or 3D content. Save it without and sign that.",
     Finding.EXTERNAL_CONTENT: f"Parts of this PDF come from outside the file, where they can change. {_PRINT}",
     Finding.PRINTS_DIFFERENTLY: f"This PDF looks different on paper than on the screen. {_PRINT}",
     Finding.HIDDEN_LAYERS: f"This PDF has layers that are hidden now or that a viewer switches. {_PRINT}",

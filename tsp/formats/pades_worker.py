@@ -247,7 +247,7 @@ def _unharmed(reader: PdfFileReader) -> set[str]:
     for signature in signature_fields(reader):
         try:
             judged = EmbeddedPdfSignature(reader, signature.field, signature.name)
-            judged.compute_integrity_info()
+            judged.compute_integrity_info()  # type: ignore[no-untyped-call]  # pyHanko has no annotation
             if judged.summarise_integrity_info()["docmdp_ok"] is not False:
                 names.add(signature.name)
         except READ_ERRORS:
