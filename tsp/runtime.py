@@ -47,7 +47,12 @@ class Runtime:
 
     def isolated(self) -> Isolated:
         worker = self.settings.worker
-        limits = IsolationLimits(seconds=worker.seconds, memory=worker.memory_bytes, jobs=worker.at_once)
+        limits = IsolationLimits(
+            seconds=worker.seconds,
+            processor_seconds=worker.processor_seconds,
+            memory=worker.memory_bytes,
+            jobs=worker.at_once,
+        )
         return Isolated(limits, clock=self.clock)
 
     def secret(self, relative: str) -> str:

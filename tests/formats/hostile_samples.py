@@ -472,7 +472,7 @@ REMARKED: dict[str, tuple[Maker, frozenset[Finding]]] = {
         ("in an object stream", packed, ()),
         ("hybrid", hybrid, ()),
         ("linearised", linearised, ()),
-        ("picture of three hundred million pixels", picture(20_000, 15_000), ()),
+        ("picture of ten million pixels", picture(5_000, 2_000), ()),
         ("newest revision counts", lambda: updated(classic(), CONTENT, stream(b"BT ET")), ()),
         ("white space behind the end", lambda: classic(end=b"\r\n\0\0 \n"), ()),
         ("form that draws itself", form_that_draws_itself, ()),

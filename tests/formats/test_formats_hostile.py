@@ -31,8 +31,8 @@ pytestmark = pytest.mark.requirement("SIG-5", "SIG-7")
 
 @pytest.fixture(scope="module")
 def tight() -> Iterator[Isolated]:
-    """A nursery whose children may use little: what does not end by itself is ended soon."""
-    made = Isolated(IsolationLimits(seconds=2, memory=1024**3))
+    """A nursery whose children may use little processor time and memory: what does not end by itself is ended soon."""
+    made = Isolated(IsolationLimits(seconds=60, processor_seconds=2, memory=1024**3))
     yield made
     made.close()
 

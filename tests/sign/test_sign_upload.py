@@ -109,8 +109,8 @@ def test_attached_files_are_refused_by_name(ana: Visitor) -> None:
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Isolated]:
-    """A nursery that gives each document little time."""
-    made = Isolated(IsolationLimits(seconds=5))
+    """A nursery that gives each document little processor time."""
+    made = Isolated(IsolationLimits(seconds=60, processor_seconds=3))
     yield made
     made.close()
 

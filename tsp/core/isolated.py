@@ -39,9 +39,14 @@ WORKER_MODULES = ("tsp.formats.pades_worker", "tsp.validate.worker")
 
 @dataclass(frozen=True)
 class IsolationLimits:
-    """What one job may use: seconds of wall and processor time, bytes of address space and of a file."""
+    """What one job may use: seconds of wall and of processor time, bytes of address space and of a file.
+
+    Without `processor_seconds` both times are the same. A shorter one stops what is hostile as soon on
+    a busy machine as on an idle one, while what is good may wait for its turn.
+    """
 
     seconds: float = 30.0
+    processor_seconds: int | None = None
     memory: int = 2 * 1024**3
     file_size: int = 256 * 1024**2
     jobs: int = 4
@@ -130,7 +135,12 @@ class Isolated:
         root = Path(__file__).resolve().parents[2]
         limits = self.limits
         command = [sys.executable, "-m", "tsp.core.isolated", self._directory.name]
-        command += [str(math.ceil(limits.seconds)), str(limits.memory), str(limits.file_size), *self._modules]
+        command += [
+            str(limits.processor_seconds or math.ceil(limits.seconds)),
+            str(limits.memory),
+            str(limits.file_size),
+            *self._modules,
+        ]
         self._process = subprocess.Popen(
             command,
             env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": self._directory.name},

@@ -143,7 +143,8 @@ class Sign(Section):
 class Worker(Section):
     """The process that reads strangers' documents: what one document may use (seconds, octets), how many at once."""
 
-    seconds: int = Field(default=20, ge=1, le=300)
+    seconds: int = Field(default=30, ge=1, le=300)
+    processor_seconds: int = Field(default=15, ge=1, le=300)
     memory_bytes: int = Field(default=2 * 1024**3, ge=256 * 1024**2)
     at_once: int = Field(default=4, ge=1, le=64)
 

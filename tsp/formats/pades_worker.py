@@ -26,6 +26,7 @@ from tsp.formats.pdf_file import (
     forbids_changes,
     members,
     open_pdf,
+    refuse_second_document,
     signature_fields,
     silence_libraries,
     value_of,
@@ -50,6 +51,7 @@ def inspect(arguments: dict[str, Any], files: Files) -> Answer:
     """Pages, sizes, title, signatures and findings of `files["pdf"]`, or why it cannot be signed."""
     pdf = files["pdf"]
     reader = open_pdf(pdf)
+    refuse_second_document(reader, pdf)
     found = survey(reader)
     found.refuse()
     sizes = _page_sizes(pdf, int(arguments["max_pages"]))

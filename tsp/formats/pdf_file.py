@@ -74,7 +74,7 @@ def open_pdf(pdf: bytes) -> PdfFileReader:
         raise damaged("something before the header or behind the end")
     try:
         reader = _open(pdf)
-        _refuse_contradictions(reader, pdf)
+        _refuse_contradictions(reader)
         encrypted = "/Encrypt" in reader.trailer
     except READ_ERRORS as error:
         raise damaged(error) from error
@@ -106,16 +106,19 @@ def _open(pdf: bytes) -> PdfFileReader:
     return reader
 
 
-def _refuse_contradictions(reader: PdfFileReader, pdf: bytes) -> None:
-    """Refuses what one viewer reads in one way and the next in another.
+def refuse_second_document(reader: PdfFileReader, pdf: bytes) -> None:
+    """Refuses a file in which another one stands: each end of a file in it must be one of its revisions.
 
-    Each end of a file that stands in it must be one of its revisions, not that of a second document.
-    A hybrid section (7.5.8.4) hides objects from old readers; it must not give two places for one.
+    Raises `Invalid` (document-damaged).
     """
     revisions = reader.total_revisions
     if pdf.count(b"startxref") > revisions and len(_END.findall(pdf)) > revisions:
-        raise PdfError("a second document")
-    for revision in range(revisions):
+        raise damaged("a second document")
+
+
+def _refuse_contradictions(reader: PdfFileReader) -> None:
+    """Refuses a hybrid section (7.5.8.4) that gives two places for one object: each viewer chooses its own."""
+    for revision in range(reader.total_revisions):
         table = reader.xrefs.get_xref_data(revision)
         if table.hybrid is None:
             continue
