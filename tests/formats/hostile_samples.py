@@ -472,6 +472,11 @@ REMARKED: dict[str, tuple[Maker, frozenset[Finding]]] = {
         ("in an object stream", packed, ()),
         ("hybrid", hybrid, ()),
         ("linearised", linearised, ()),
+        (
+            "page far from the origin",
+            page_tree(b"/Count 1/Kids[20 0 R]", o20=b"<</Type/Page/Parent 2 0 R/MediaBox[90000 90000 90300 90200]>>"),
+            (),
+        ),
         ("picture of ten million pixels", picture(5_000, 2_000), ()),
         ("newest revision counts", lambda: updated(classic(), CONTENT, stream(b"BT ET")), ()),
         ("white space behind the end", lambda: classic(end=b"\r\n\0\0 \n"), ()),

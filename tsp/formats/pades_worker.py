@@ -169,7 +169,8 @@ def _check_page_tree(reader: PdfFileReader, count: int) -> None:
             if not isinstance(node, generic.DictionaryObject) or (place.idnum, place.generation) in seen:
                 raise damaged("page tree")
             seen.add((place.idnum, place.generation))
-            side = max((abs(float(edge)) for edge in members(node, "/MediaBox")), default=inherited)
+            box = [float(edge) for edge in members(node, "/MediaBox")]
+            side = max(abs(box[2] - box[0]), abs(box[3] - box[1])) if box else inherited
             if side * float(value_of(node, "/UserUnit") or 1) > _MAX_SIDE:
                 raise Invalid("document-page-too-large", "A page of this document is larger than this service accepts.")
             pages += "/Kids" not in node
