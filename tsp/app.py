@@ -278,7 +278,9 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
         ),
         validate_url=settings.urls.validate_,
         policy=Policy(
-            limits=DocumentLimits(settings.sign.max_document_bytes, settings.sign.max_pages),
+            limits=DocumentLimits(
+                settings.sign.max_document_bytes, settings.sign.max_pages, settings.sign.embedded_files
+            ),
             keep=timedelta(days=settings.sign.keep_days),
             kinds=tuple(kind for kind in KINDS if kind != "qualified" or qualified(settings)),
         ),

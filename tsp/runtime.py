@@ -13,7 +13,7 @@ from tsp.core.clock import Clock, SystemClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.files import read_secret
-from tsp.core.isolated import Isolated
+from tsp.core.isolated import Isolated, IsolationLimits
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness, SystemRandomness
 from tsp.core.settings import Settings
@@ -46,7 +46,14 @@ class Runtime:
         return Outbound(internal=frozenset(self.settings.internal))
 
     def isolated(self) -> Isolated:
-        return Isolated()
+        worker = self.settings.worker
+        limits = IsolationLimits(
+            seconds=worker.seconds,
+            processor_seconds=worker.processor_seconds,
+            memory=worker.memory_bytes,
+            jobs=worker.at_once,
+        )
+        return Isolated(limits, clock=self.clock)
 
     def secret(self, relative: str) -> str:
         """A secret file of the installation; `Unavailable` (secret-missing) names the file."""

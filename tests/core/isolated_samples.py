@@ -1,6 +1,8 @@
 """Functions for tests of the nursery: one that works, and the ways in which hostile input ends."""
 
 import os
+import select
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,16 @@ def refuse(arguments: dict[str, Any], files: dict[str, bytes]) -> Answer:
 def loop(arguments: dict[str, Any], files: dict[str, bytes]) -> Answer:
     while True:
         pass
+
+
+def trickle(arguments: dict[str, Any], files: dict[str, bytes]) -> Answer:
+    """A child that was taken over: it announces a long answer and gives an octet now and then, idle between."""
+    numbers = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    [caller] = [n for n in numbers if stat.S_ISSOCK(os.fstat(n).st_mode)]
+    os.write(caller, b"\0\xff\xff\xff")
+    while True:
+        os.write(caller, b" ")
+        select.select([], [], [], 0.2)
 
 
 def hoard(arguments: dict[str, Any], files: dict[str, bytes]) -> Answer:

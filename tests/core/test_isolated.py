@@ -42,12 +42,20 @@ def test_errors_of_the_house_come_through(isolated: Isolated) -> None:
         isolated.run(f"{SAMPLES}:refuse", {"kind": "invalid"})
 
 
-@pytest.mark.parametrize("name", ["loop", "hoard", "crash", "fail", "_hidden", "unknown"])
+@pytest.mark.parametrize("name", ["loop", "trickle", "hoard", "crash", "fail", "_hidden", "unknown"])
 def test_every_bad_end_is_one_coded_error(isolated: Isolated, name: str) -> None:
     with pytest.raises(Invalid, match="document-too-complex") as caught:
         isolated.run(f"{SAMPLES}:{name}", {})
     assert "secret" not in str(caught.value)
     assert isolated.run(f"{SAMPLES}:echo", {"next": True})[0] == {"next": True}
+
+
+def test_processor_time_alone_ends_what_is_endless() -> None:
+    isolated = Isolated(IsolationLimits(seconds=600, processor_seconds=1), modules=(SAMPLES,))
+    with pytest.raises(Invalid, match="document-too-complex"):
+        isolated.run(f"{SAMPLES}:loop", {})
+    assert isolated.run(f"{SAMPLES}:echo", {"next": True})[0] == {"next": True}
+    isolated.close()
 
 
 def test_functions_of_other_modules_are_not_offered(isolated: Isolated) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tsp.core.errors import Invalid
 from tsp.core.settings import default_config, load_settings
+from tsp.runtime import Runtime
 
 
 def _changed(tmp_path: Path, old: str, new: str) -> Path:
@@ -36,6 +37,7 @@ def test_demo_configuration_is_complete() -> None:
         ("[provider]", "[provider", "not TOML"),
         ('key_file = "public', 'key = "x", key_file = "public', "a witness has either key or key_file"),
         ("min_witnesses = 1", "min_witnesses = 2", "min_witnesses is larger than the number of witnesses"),
+        ("[mail]", '[sign]\nembedded_files = "perhaps"\n[mail]', "sign.embedded_files: "),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -57,3 +59,11 @@ def test_production_does_not_go_without_a_witness(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="does not exist"):
         load_settings(tmp_path / "nothing.toml")
+
+
+@pytest.mark.requirement("SIG-5")
+def test_what_one_document_may_use_arrives_at_the_worker(tmp_path: Path) -> None:
+    worker = "[worker]\nseconds = 9\nprocessor_seconds = 7\nmemory_bytes = 500000000\nat_once = 2\n"
+    settings = load_settings(_changed(tmp_path, "[mail]", f"{worker}[mail]"))
+    limits = Runtime(settings).isolated().limits
+    assert (limits.seconds, limits.processor_seconds, limits.memory, limits.jobs) == (9, 7, 500_000_000, 2)

@@ -20,6 +20,7 @@ from sandbox.inbox import Inbox
 from sandbox.page import Page, Upload
 from sandbox.person import World, begin_login, new_visitor
 from sandbox.visitor import Visitor
+from tests.formats.hostile_samples import REFUSED
 from tests.harness import Platform
 from tsp.formats.time_stamp import time_stamp_request
 
@@ -76,6 +77,8 @@ def encrypted_pdf() -> bytes:
         ("truncated", "document-damaged"),
         ("encrypted", "document-encrypted"),
         ("large", "document-too-large"),
+        ("script", "document-javascript"),
+        ("attached file", "document-embedded-files"),
     ],
 )
 def test_a_document_that_cannot_be_signed_gets_one_clear_sentence(guest: Guest, kind: str, code: str) -> None:
@@ -86,6 +89,8 @@ def test_a_document_that_cannot_be_signed_gets_one_clear_sentence(guest: Guest, 
         "truncated": good[: len(good) // 2],
         "encrypted": encrypted_pdf(),
         "large": good + b"%" + b"x" * 50_000_000,
+        "script": REFUSED["script at opening"][0](),
+        "attached file": REFUSED["file at a note"][0](),
     }[kind]
     page = guest.upload(content)
     assert page.name == "sign.upload"
@@ -93,6 +98,7 @@ def test_a_document_that_cannot_be_signed_gets_one_clear_sentence(guest: Guest, 
     assert page.errors
     [field] = page.elements("//*[@data-code-of-error]")
     assert field.get("data-code-of-error") == code
+    assert guest.upload(good).name == "sign.document"
 
 
 @pytest.mark.requirement("NOT-1", "REG-6")

@@ -1,7 +1,6 @@
 """What is refused, with which code, and what a signer is told of."""
 
 import struct
-import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,7 @@ from tests.validate.pki import NOW, Pki, sign, sign_foreign
 from tsp.core.errors import Invalid
 from tsp.core.isolated import Isolated
 from tsp.formats import pades
-from tsp.formats.findings import Finding
+from tsp.formats.findings import Attachment, FilesAttached, Finding
 
 LOCK = b"<</Filter/Standard/V 2/R 3/Length 128/P -4/O<%s>/U<%s>>>" % (b"00" * 32, b"00" * 32)
 ENCRYPTED = pdf_samples.classic(pdf_samples.objects(more={20: LOCK}), trailer=b"/Encrypt 20 0 R/ID[<00><00>]")
@@ -90,61 +89,41 @@ def test_a_document_locked_by_its_author_is_refused(isolated: Isolated, pki: Pki
     assert Finding.SIGNED in pades.inspect(isolated, open_still).findings
 
 
-@pytest.mark.requirement("SIG-5")
-@pytest.mark.parametrize(
-    ("pdf", "finding"),
-    [
-        (with_catalog(b"/OpenAction<</S/JavaScript/JS(app.alert\\(1\\))>>"), Finding.JAVASCRIPT),
-        (
-            with_catalog(b"/Names<</JavaScript<</Names[(a) 20 0 R]>>>>", o20=b"<</S/JavaScript/JS(1)>>"),
-            Finding.JAVASCRIPT,
-        ),
-        (with_catalog(b"/OpenAction<</Type/Action/S/Launch/F(calc.exe)>>"), Finding.ACTIONS),
-        (with_catalog(b"/AA<</WC<</S/SubmitForm/F(http://example.test)>>>>"), Finding.ACTIONS),
-        (
-            with_catalog(
-                b"/Names<</EmbeddedFiles<</Names[(a) 20 0 R]>>>>",
-                o20=b"<</Type/Filespec/F(a.txt)/EF<</F 21 0 R>>>>",
-                o21=pdf_samples.stream(b"attached", b"/Type/EmbeddedFile"),
-            ),
-            Finding.EMBEDDED_FILES,
-        ),
-        (with_catalog(b"/Collection<</Type/Collection>>"), Finding.PORTFOLIO),
-        (with_catalog(b"/OCProperties<</OCGs[20 0 R]/D<<>>>>", o20=b"<</Type/OCG/Name(a)>>"), Finding.LAYERS),
-        (
-            pdf_samples.classic(
-                pdf_samples.objects(
-                    page=b"/Annots[20 0 R]", more={20: b"<</Type/Annot/Subtype/RichMedia/Rect[0 0 9 9]>>"}
-                )
-            ),
-            Finding.MULTIMEDIA,
-        ),
-        (
-            with_catalog(b"/Own 20 0 R", o20=pdf_samples.stream(b"", b"/F(http://example.test/picture)")),
-            Finding.EXTERNAL_CONTENT,
-        ),
-        (
-            pdf_samples.classic(
-                pdf_samples.objects(
-                    catalog=b"/AcroForm 11 0 R", page=b"/Annots[10 0 R]", more=pdf_samples.form_field(look=True)
-                )
-            ),
-            Finding.FORM,
-        ),
-    ],
+ATTACHED = with_catalog(
+    b"/Names<</EmbeddedFiles<</Names[(a) 20 0 R(b) 22 0 R]>>>>",
+    o20=b"<</Type/Filespec/F(a.txt)/UF<FEFF00720061010D0075006E002E0074007800740020>/EF<</F 21 0 R>>>>",
+    o21=pdf_samples.stream(b"attached", b"/Type/EmbeddedFile/Params<</Size 8>>"),
+    o22=b"<</Type/Filespec/F(b.xml)/EF<</F 21 0 R/UF 23 0 R>>>>",
+    o23=pdf_samples.stream(b"attached", b"/Type/EmbeddedFile/Params<</Size(x)>>"),
 )
-def test_what_a_signer_must_know_is_found(isolated: Isolated, pdf: bytes, finding: Finding) -> None:
-    assert pades.inspect(isolated, pdf).findings == (finding,)
-    assert finding.sentence
+FILES = {Attachment("račun.txt ", 8), Attachment("b.xml", 8)}
 
 
 @pytest.mark.requirement("SIG-5")
-def test_links_and_page_moves_are_no_surprise(isolated: Isolated) -> None:
-    link = b"<</Type/Annot/Subtype/Link/Rect[0 0 9 9]/A<</Type/Action/S/URI/URI(https://example.test)>>>>"
+def test_attached_files_are_refused_by_name(isolated: Isolated) -> None:
+    with pytest.raises(FilesAttached) as refusal:
+        pades.inspect(isolated, ATTACHED)
+    assert refusal.value.code == "document-embedded-files"
+    assert set(refusal.value.attachments) == FILES
+    assert refusal.value.facts == {"count": 2}
+
+
+@pytest.mark.requirement("SIG-5")
+def test_attached_files_are_shown_by_name_where_the_operator_allows_them(isolated: Isolated) -> None:
+    seen = pades.inspect(isolated, ATTACHED, pades.DocumentLimits(embedded_files="show"))
+    assert seen.findings == (Finding.EMBEDDED_FILES,)
+    assert set(seen.attachments) == FILES
+
+
+@pytest.mark.requirement("SIG-5")
+def test_addresses_of_links_are_listed(isolated: Isolated) -> None:
+    link = b"<</Type/Annot/Subtype/Link/Rect[0 0 9 9]/A<</Type/Action/S/URI/URI(https://example.test/%d)>>>>"
     pdf = pdf_samples.classic(
-        pdf_samples.objects(catalog=b"/OpenAction[3 0 R/Fit]", page=b"/Annots[20 0 R]", more={20: link})
+        pdf_samples.objects(page=b"/Annots[20 0 R 21 0 R 22 0 R]", more={20: link % 1, 21: link % 2, 22: link % 1})
     )
-    assert pades.inspect(isolated, pdf).findings == ()
+    seen = pades.inspect(isolated, pdf)
+    assert seen.findings == (Finding.LINKS,)
+    assert seen.addresses == ("https://example.test/1", "https://example.test/2")
 
 
 def test_a_reference_to_nothing_is_nothing(isolated: Isolated) -> None:
@@ -179,20 +158,6 @@ def test_a_very_long_page_is_drawn_within_limits(isolated: Isolated) -> None:
     long[pdf_samples.PAGE] = long[pdf_samples.PAGE].replace(b"300 200", b"100 14000")
     picture = pades.render(isolated, pdf_samples.classic(long), 0, 4000)
     assert max(struct.unpack(">II", picture[16:24])) <= 6001
-
-
-@pytest.mark.requirement("SIG-5")
-def test_a_stream_that_swells_up_does_no_harm(isolated: Isolated) -> None:
-    packed = zlib.compress(b"0" * 300_000_000, 9)
-    bomb = pdf_samples.objects(
-        more={4: pdf_samples.stream(zlib.compress(packed, 9), b"/Filter[/FlateDecode/FlateDecode]")}
-    )
-    pdf = pdf_samples.classic(bomb)
-    assert pades.inspect(isolated, pdf).pages == 1
-    try:
-        assert pades.render(isolated, pdf, 0, 100).startswith(b"\x89PNG")
-    except Invalid as refusal:
-        assert refusal.code in ("document-too-complex", "document-damaged")
 
 
 @given(place=st.integers(min_value=0, max_value=3000), value=st.integers(min_value=0, max_value=255))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.formats.hostile_samples import REFUSED, link_and_note
 from tests.sign.street import TSA, Street, Town, Visitor, open_street
 from tests.web.live import SCHEMES, WIDTHS, barriers, chromium, listener, page_of, serving, small_targets, sticks_out
 from tsp.core.clock import SettableClock
@@ -14,6 +15,9 @@ from tsp.core.database import Database
 from tsp.core.isolated import Isolated
 
 pytestmark = pytest.mark.requirement("SIG-7", "ACB-1")
+
+
+MANY_REMARKS = link_and_note("https://primer.example.test/" + "zelo-dolga-pot/" * 12)
 
 
 @pytest.fixture
@@ -72,6 +76,25 @@ def test_bad_file_is_told_beside_the_field(live: Street, browser: Browser, tmp_p
         assert page.url.endswith("/upload")
 
 
+@pytest.mark.requirement("SIG-5")
+def test_files_in_a_file_are_named_beside_the_field(live: Street, browser: Browser, tmp_path: Path) -> None:
+    attached, script = tmp_path / "s-prilogo.pdf", tmp_path / "s-programom.pdf"
+    attached.write_bytes(REFUSED["file at a note"][0]())
+    script.write_bytes(REFUSED["script at opening"][0]())
+    with page_of(browser) as (page, _):
+        page.goto(f"{live.provider.site}/upload")
+        page.locator("input[name=document]").set_input_files(attached)
+        page.get_by_role("button", name="Naprej").click()
+        error, names = page.get_by_role("alert"), page.locator("[data-upload-names]")
+        expect(error).to_have_attribute("data-code-of-error", "document-embedded-files")
+        expect(names.get_by_role("listitem")).to_have_text(["racun.xml"])
+        assert barriers(page) == []
+        page.locator("input[name=document]").set_input_files(script)
+        page.get_by_role("button", name="Naprej").click()
+        expect(error).to_have_attribute("data-code-of-error", "document-javascript")
+        expect(names).to_be_hidden()
+
+
 @pytest.mark.parametrize("language", ["sl", "en"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
@@ -85,6 +108,7 @@ def test_pages_have_no_barriers(
     live.door.down.add(TSA)
     ana.approve(stuck)
     names = {signed: "result", waits: "document", stuck: "waiting", "/upload": "upload", "/signatures": "list"}
+    names[ana.bring(MANY_REMARKS)] = "document"
     names |= {"/": "home", "/documents/unknown": "error"}
     options = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme, "locale": language}
     with page_of(browser, **options) as (page, _):

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.formats.hostile_samples import REFUSED, REMARKED
 from tests.formats.pdf_samples import classic, objects
 from tests.sign.street import Street, Town, Visitor, open_street
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
-from tsp.core.isolated import Isolated
+from tsp.core.isolated import Isolated, IsolationLimits
 from tsp.formats.findings import Finding
 from tsp.formats.pades import DocumentLimits
 from tsp.idp.oidc.details import is_plain_label
@@ -91,9 +92,72 @@ def test_upload_needs_the_form_of_this_site(ana: Visitor, contract: bytes) -> No
 
 
 def test_what_a_signer_must_know_is_said(ana: Visitor) -> None:
-    script = classic(objects(catalog=b"/OpenAction<</S/JavaScript/JS(app.alert\\(1\\))>>"))
-    page = ana.get(ana.bring(script)).text
+    page = ana.get(ana.bring(REMARKED["link"][0]())).text
     assert "Bodite pozorni." in page
+    assert 'data-finding="links"' in page
+    assert "<li>https://example.test/a</li>" in page
+
+
+def test_attached_files_are_refused_by_name(ana: Visitor) -> None:
+    pdf = REFUSED["file at a note"][0]()
+    answer = ana.upload(pdf)
+    assert answer.status_code == 400
+    assert 'data-code-of-error="document-embedded-files"' in answer.text
+    assert "<li>racun.xml</li>" in answer.text
+    assert ana.upload(pdf, accept="application/json").json()["names"] == ["racun.xml"]
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Isolated]:
+    """A nursery that gives each document little processor time."""
+    made = Isolated(IsolationLimits(seconds=60, processor_seconds=3))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lenient(town: Town, tmp_path: Path, database: Database, clock: SettableClock, hasty: Isolated) -> Iterator[Visitor]:
+    """A visitor of a site with that nursery, whose operator lets attached files pass."""
+    policy = Policy(limits=DocumentLimits(embedded_files="show"))
+    with ExitStack() as stack:
+        street = open_street(
+            stack, town, directory=tmp_path, database=database, clock=clock, isolated=hasty, policy=policy
+        )
+        visitor = street.browser()
+        visitor.log_in()
+        yield visitor
+
+
+@pytest.mark.requirement("SIG-5")
+def test_attached_files_are_shown_by_name_until_the_document_is_signed(lenient: Visitor) -> None:
+    path = lenient.bring(REFUSED["file in the name tree"][0]())
+    assert "<li>racun.xml (8 B)</li>" in lenient.get(path).text
+    lenient.approve(path)
+    assert 'data-page="sign.result"' in lenient.get(path).text
+
+
+HOSTILE = (
+    "page of a kilometre",
+    "ten million pages",
+    "forms in forms",
+    "XFA form",
+    "hidden layer",
+    "value without a look",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_document_leaves_a_sentence_and_nothing_else(
+    lenient: Visitor, contract: bytes, tmp_path: Path, name: str
+) -> None:
+    make, codes = REFUSED[name]
+    answer = lenient.upload(make())
+    assert answer.status_code == 400
+    assert f'data-code-of-error="{codes}"' in answer.text
+    assert "Tu še ni podpisov" in lenient.get("/signatures").text
+    assert list(tmp_path.rglob("*.original")) == []
+    assert 'data-page="sign.document"' in lenient.get(lenient.bring(contract)).text
+    assert len(list(tmp_path.rglob("*.original"))) == 1
 
 
 def test_one_person_cannot_fill_the_house(street: Street, ana: Visitor, contract: bytes) -> None:

@@ -136,6 +136,17 @@ class Sign(Section):
     max_document_bytes: int = 50_000_000
     max_pages: int = 2000
     keep_days: int = 30
+    #: Files attached to a document: refused, or shown to the signer by name and size.
+    embedded_files: Literal["refuse", "show"] = "refuse"
+
+
+class Worker(Section):
+    """The process that reads strangers' documents: what one document may use (seconds, octets), how many at once."""
+
+    seconds: int = Field(default=30, ge=1, le=300)
+    processor_seconds: int = Field(default=15, ge=1, le=300)
+    memory_bytes: int = Field(default=2 * 1024**3, ge=256 * 1024**2)
+    at_once: int = Field(default=4, ge=1, le=64)
 
 
 class Engine(Section):
@@ -230,6 +241,7 @@ class Settings(Section):
     register_: Register = Field(alias="register")
     idp: Idp = Idp()
     sign: Sign = Sign()
+    worker: Worker = Worker()
     engine: Engine = Engine()
     tsa: Tsa = Tsa()
     ocsp: Ocsp = Ocsp()

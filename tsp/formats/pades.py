@@ -16,20 +16,32 @@ from typing import Literal
 
 from tsp.core.errors import Invalid
 from tsp.core.isolated import Isolated
-from tsp.formats.findings import Finding
+from tsp.formats.findings import Attachment, FilesAttached, Finding
 from tsp.formats.placeholder import ByteRange, Prepared, fill
 
-__all__ = ["DocumentLimits", "Finding", "Inspection", "Prepared", "embed", "finish", "freeze", "inspect", "render"]
+__all__ = [
+    "Attachment",
+    "DocumentLimits",
+    "Finding",
+    "Inspection",
+    "Prepared",
+    "embed",
+    "finish",
+    "freeze",
+    "inspect",
+    "render",
+]
 
 _WORKER = "tsp.formats.pades_worker"
 
 
 @dataclass(frozen=True)
 class DocumentLimits:
-    """What is accepted: octets of the file, number of its pages."""
+    """What is accepted: octets of the file, number of its pages, files attached to it (then shown by name)."""
 
     max_bytes: int = 50_000_000
     max_pages: int = 2000
+    embedded_files: Literal["refuse", "show"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -51,24 +63,32 @@ class Inspection:
     title: str | None
     signatures: tuple[EarlierSignature, ...]
     findings: tuple[Finding, ...]
+    attachments: tuple[Attachment, ...]
+    addresses: tuple[str, ...]
 
 
 def inspect(isolated: Isolated, pdf: bytes, limits: DocumentLimits | None = None) -> Inspection:
     """Looks through a document.
 
     Raises `Invalid`: document-too-large, document-not-pdf, document-encrypted, document-damaged,
-    document-xfa, document-too-many-pages, document-forbids-signing, document-too-complex.
+    document-too-many-pages, document-page-too-large, document-forbids-signing, document-too-complex,
+    document-<finding> for what no signature may cover, `FilesAttached` (document-embedded-files).
     """
     limits = limits or DocumentLimits()
     if len(pdf) > limits.max_bytes:
         raise Invalid("document-too-large", "The document is larger than this service accepts.", size=len(pdf))
     seen, _ = isolated.run(f"{_WORKER}:inspect", {"max_pages": limits.max_pages}, {"pdf": pdf})
+    attachments = tuple(Attachment(name, size) for name, size in seen["files"])
+    if Finding.EMBEDDED_FILES in seen["findings"] and limits.embedded_files == "refuse":
+        raise FilesAttached(attachments)
     return Inspection(
         pages=seen["pages"],
         page_sizes=tuple((width, height) for width, height in seen["page_sizes"]),
         title=seen["title"],
         signatures=tuple(_earlier(s) for s in seen["signatures"]),
         findings=tuple(Finding(code) for code in seen["findings"]),
+        attachments=attachments,
+        addresses=tuple(seen["addresses"]),
     )
 
 

@@ -5,7 +5,7 @@ files; refusals are `Invalid`. The callers' side, with types, is `tsp.formats.pa
 """
 
 import io
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pypdfium2
@@ -15,6 +15,7 @@ from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.misc import FormFillingError
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.general import extract_certificate_info
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from tsp.core.errors import Invalid
 from tsp.formats import pdf_update
@@ -23,12 +24,14 @@ from tsp.formats.pdf_file import (
     SignatureField,
     damaged,
     forbids_changes,
+    members,
     open_pdf,
+    refuse_second_document,
     signature_fields,
     silence_libraries,
-    survey,
     value_of,
 )
+from tsp.formats.pdf_survey import survey
 from tsp.formats.placeholder import contents
 
 Files = dict[str, bytes]
@@ -38,27 +41,34 @@ silence_libraries()
 
 #: Longest side of a rendered page in pixels, whatever width was asked for.
 _MAX_PIXELS = 6000
+#: Longest side of a page in points: 200 inches, what the oldest viewers that matter can show (ISO 32000-1, annex C).
+_MAX_SIDE = 14_400
+#: Longest side in pixels of the drawing that only asks whether a page can be drawn.
+_GLANCE = 100
 
 
 def inspect(arguments: dict[str, Any], files: Files) -> Answer:
     """Pages, sizes, title, signatures and findings of `files["pdf"]`, or why it cannot be signed."""
     pdf = files["pdf"]
     reader = open_pdf(pdf)
+    refuse_second_document(reader, pdf)
     found = survey(reader)
-    if found.xfa:
-        raise Invalid(
-            "document-xfa",
-            "This PDF is an XFA form, which looks different in every viewer. Print it to a PDF file and sign that.",
-        )
+    found.refuse()
     sizes = _page_sizes(pdf, int(arguments["max_pages"]))
+    _check_page_tree(reader, len(sizes))
     signatures = _signatures(reader)
     _refuse_locked(reader)
+    if signatures:
+        _refuse_harm(reader)
+    _draw_all(pdf)
     return {
         "pages": len(sizes),
         "page_sizes": sizes,
         "title": _title(reader),
         "signatures": [_describe(s) for s in signatures],
         "findings": sorted(found.findings),
+        "files": sorted(((f.name, f.size) for f in found.files), key=str),
+        "addresses": sorted(found.addresses),
     }, {}
 
 
@@ -142,9 +152,47 @@ def _page_sizes(pdf: bytes, max_pages: int) -> list[list[float]]:
             sizes = [[round(side, 2) for side in document.get_page_size(number)] for number in range(count)]
     except pypdfium2.PdfiumError as error:
         raise damaged(error) from error
-    if not sizes or any(side <= 0 for size in sizes for side in size):
+    if not sizes or not all(side > 0 for size in sizes for side in size):
         raise damaged("no pages")
     return sizes
+
+
+def _check_page_tree(reader: PdfFileReader, count: int) -> None:
+    """Refuses a page tree (ISO 32000-2, 7.7.3.2) that viewers count in different ways, and pages that few can show."""
+    try:
+        seen: set[tuple[int, int]] = set()
+        waiting: list[tuple[Any, float]] = [(reader.root.raw_get("/Pages"), 0.0)]
+        pages = 0
+        while waiting:
+            place, inherited = waiting.pop()
+            node = place.get_object()
+            if not isinstance(node, generic.DictionaryObject) or (place.idnum, place.generation) in seen:
+                raise damaged("page tree")
+            seen.add((place.idnum, place.generation))
+            box = [float(edge) for edge in members(node, "/MediaBox")]
+            side = max(abs(box[2] - box[0]), abs(box[3] - box[1])) if box else inherited
+            if side * float(value_of(node, "/UserUnit") or 1) > _MAX_SIDE:
+                raise Invalid("document-page-too-large", "A page of this document is larger than this service accepts.")
+            pages += "/Kids" not in node
+            waiting += [(kid, side) for kid in members(node, "/Kids")]
+        counted = value_of(reader.root["/Pages"], "/Count")
+    except READ_ERRORS as error:
+        raise damaged(error) from error
+    if not pages == counted == count:
+        raise damaged("page tree")
+
+
+def _draw_all(pdf: bytes) -> None:
+    """Draws every page small: a page that cannot be drawn within the limits cannot be shown, so not be signed."""
+    try:
+        with pypdfium2.PdfDocument(pdf) as document:
+            document.init_forms()
+            for number in range(len(document)):
+                page = document[number]
+                page.render(scale=_GLANCE / max(page.get_size()))
+                page.close()
+    except (pypdfium2.PdfiumError, ArithmeticError) as error:
+        raise damaged(error) from error
 
 
 def _title(reader: PdfFileReader) -> str | None:
@@ -173,6 +221,41 @@ def _refuse_locked(reader: PdfFileReader) -> None:
             "document-forbids-signing",
             "An earlier signer has locked this document: it allows no further signatures.",
         )
+
+
+def _refuse_harm(reader: PdfFileReader) -> None:
+    """Refuses a document where one more signature would look like a forbidden change of an earlier one.
+
+    Locks of fields (FieldMDP, 12.8.2.4) and permissions are judged by doing it: with an empty
+    signature appended, every signature that was unharmed must be so still.
+    """
+    try:
+        before = _unharmed(reader)  # first: the writer changes what the reader has read
+        _, update, _ = pdf_update.add_signature_field(
+            reader, field_name=None, claimed_time=datetime.fromtimestamp(0, UTC), name="", reason=None
+        )
+        after = _unharmed(open_pdf(reader.stream.getvalue() + update))
+    except READ_ERRORS as error:
+        raise damaged(error) from error
+    if before - after:
+        raise Invalid(
+            "document-forbids-signing",
+            "An earlier signer has locked this document: it allows no further signatures.",
+        )
+
+
+def _unharmed(reader: PdfFileReader) -> set[str]:
+    """The names of the signatures after which nothing happened that they forbid."""
+    names = set()
+    for signature in signature_fields(reader):
+        try:
+            judged = EmbeddedPdfSignature(reader, signature.field, signature.name)
+            judged.compute_integrity_info()  # type: ignore[no-untyped-call]  # pyHanko has no annotation
+            if judged.summarise_integrity_info()["docmdp_ok"] is not False:
+                names.add(signature.name)
+        except READ_ERRORS:
+            continue  # what cannot be read cannot be harmed; the new, empty one is such
+    return names
 
 
 def _describe(signature: SignatureField) -> dict[str, Any]:

@@ -1,19 +1,20 @@
-"""Reading a stranger's PDF file (inside the isolated process): what it is, and what a signer must know of it.
+"""Reading a stranger's PDF file (inside the isolated process): taken as it is, or refused.
 
-A file is taken as it is or refused. pyHanko reads strictly first. Where only its strictness objects,
-the file is still taken if nothing in it would have to be repaired: every cross-reference section
-begins where the file says, no object lies beyond /Size (a new object could take its number), and
-every object that the document uses can be read strictly.
+pyHanko reads strictly first. Where only its strictness objects, the file is still taken if nothing in
+it would have to be repaired: every cross-reference section begins where the file says, no object lies
+beyond /Size (a new object could take its number), and every object that the document uses can be read
+strictly. A repair is a guess, and each viewer guesses differently. For the same reason nothing may
+stand before the header or behind the end, and the parts of a hybrid file must not contradict each other.
 """
 # mypy: disallow-untyped-calls=False
 # (pyHanko's annotations have gaps.)
 
 import io
 import logging
+import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pyhanko.pdf_utils import generic
@@ -22,7 +23,6 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
 
 from tsp.core.errors import Invalid
-from tsp.formats.findings import Finding
 
 #: What pyHanko raises for files that are not what they say.
 READ_ERRORS = (
@@ -39,18 +39,10 @@ READ_ERRORS = (
     zlib.error,
 )
 
-#: Deepest nesting of direct objects that is followed; no producer comes near it.
-_MAX_DEPTH = 100
-
-#: Actions that reach beyond the page (ISO 32000-2, 12.6.4); links and page moves are no surprise.
-_ACTIONS = frozenset(
-    f"/{name}"
-    for name in (
-        *("Launch", "GoToR", "GoToE", "SubmitForm", "ResetForm"),
-        *("ImportData", "Hide", "SetOCGState", "Rendition", "RichMediaExecute"),
-    )
-)
-_MULTIMEDIA = frozenset(("/RichMedia", "/Movie", "/Sound", "/Screen", "/3D"))
+#: White space of PDF (ISO 32000-2, table 1).
+_WHITE_SPACE = b"\0\t\n\f\r "
+#: The end of a file or of one of its revisions (7.5.5), on lines of its own.
+_END = re.compile(rb"(?<![^\r\n])startxref\s+\d+\s+%%EOF")
 
 
 def silence_libraries() -> None:
@@ -78,9 +70,12 @@ def open_pdf(pdf: bytes) -> PdfFileReader:
     """
     if b"%PDF-" not in pdf[:1024]:
         raise Invalid("document-not-pdf", "This file is not a PDF document.")
+    if not pdf.startswith(b"%PDF-") or pdf[pdf.rfind(b"%%EOF") :].strip(_WHITE_SPACE) != b"%%EOF":
+        raise damaged("something before the header or behind the end")
     try:
         reader = _open(pdf)
-        encrypted = reader.encrypted
+        _refuse_contradictions(reader)
+        encrypted = "/Encrypt" in reader.trailer
     except READ_ERRORS as error:
         raise damaged(error) from error
     if encrypted:
@@ -99,7 +94,7 @@ def _open(pdf: bytes) -> PdfFileReader:
     sections = [reader.xrefs.get_xref_container_info(n) for n in range(reader.total_revisions)]
     for section in sections:
         # pyHanko counts a table from behind its keyword, and tolerates white space before it.
-        between = pdf[section.declared_startxref : section.start_location].strip(b"\0\t\n\f\r ")
+        between = pdf[section.declared_startxref : section.start_location].strip(_WHITE_SPACE)
         if section.start_location < section.declared_startxref or between not in (b"", b"xref"):
             raise PdfStrictReadError("a cross-reference section is not where the file says")
     size = int(reader.trailer["/Size"])
@@ -111,84 +106,34 @@ def _open(pdf: bytes) -> PdfFileReader:
     return reader
 
 
-@dataclass
-class Survey:
-    """What a walk through every object that the document uses has found."""
+def refuse_second_document(reader: PdfFileReader, pdf: bytes) -> None:
+    """Refuses a file in which another one stands: each end of a file in it must be one of its revisions.
 
-    findings: set[Finding] = field(default_factory=set)
-    xfa: bool = False
-
-
-def survey(reader: PdfFileReader) -> Survey:
-    """Reads every object that can be reached from the trailer; `Invalid` (document-damaged) where one cannot be."""
-    found = Survey()
-    try:
-        for dictionary in _dictionaries(reader):
-            _look(dictionary, found)
-        _look_at_catalog(reader.root, found)
-    except READ_ERRORS as error:
-        raise damaged(error) from error
-    return found
+    Raises `Invalid` (document-damaged).
+    """
+    revisions = reader.total_revisions
+    if pdf.count(b"startxref") > revisions and len(_END.findall(pdf)) > revisions:
+        raise damaged("a second document")
 
 
-def _dictionaries(reader: PdfFileReader) -> Iterator[generic.DictionaryObject]:
-    """Each dictionary (a stream's too) that is reachable from the trailer, once."""
-    seen: set[tuple[int, int]] = set()
-    waiting: list[tuple[Any, int]] = [
-        (reader.trailer.raw_get(key), 0) for key in ("/Root", "/Info") if key in reader.trailer
-    ]
-    while waiting:
-        value, depth = waiting.pop()
-        if isinstance(value, generic.IndirectObject):
-            place = (value.idnum, value.generation)
-            if place in seen or reader.xrefs[value.reference] is None:
-                continue  # a reference to nothing is null (ISO 32000-2, 7.3.10)
-            seen.add(place)
-            value, depth = value.get_object(), 0
-        if depth > _MAX_DEPTH:
-            raise PdfError("nested too deeply")
-        if isinstance(value, generic.DictionaryObject):
-            yield value
-            waiting += [(inner, depth + 1) for inner in value.values()]
-        elif isinstance(value, generic.ArrayObject):
-            waiting += [(inner, depth + 1) for inner in list.__iter__(value)]
-
-
-def _look(dictionary: generic.DictionaryObject, found: Survey) -> None:
-    """One dictionary, for what could surprise a signer."""
-    kind, action = _name(dictionary, "/Type"), _name(dictionary, "/S")
-    if action == "/JavaScript" or "/JS" in dictionary or "/JavaScript" in dictionary:
-        found.findings.add(Finding.JAVASCRIPT)
-    elif action in _ACTIONS:
-        found.findings.add(Finding.ACTIONS)
-    if "/EF" in dictionary or kind == "/EmbeddedFile":
-        found.findings.add(Finding.EMBEDDED_FILES)
-    if _name(dictionary, "/Subtype") in _MULTIMEDIA and kind in ("/Annot", None):
-        found.findings.add(Finding.MULTIMEDIA)
-    if isinstance(dictionary, generic.StreamObject) and ("/F" in dictionary or "/Ref" in dictionary):
-        found.findings.add(Finding.EXTERNAL_CONTENT)
-
-
-def _look_at_catalog(root: generic.DictionaryObject, found: Survey) -> None:
-    if "/Collection" in root:
-        found.findings.add(Finding.PORTFOLIO)
-    layers = value_of(root, "/OCProperties")
-    if isinstance(layers, generic.DictionaryObject) and value_of(layers, "/OCGs"):
-        found.findings.add(Finding.LAYERS)
-    form = value_of(root, "/AcroForm")
-    if isinstance(form, generic.DictionaryObject):
-        found.xfa = "/XFA" in form
-        fields = list(form_fields(form))
-        if any(_name(f, "/FT") not in ("/Sig", None) for f in fields):
-            found.findings.add(Finding.FORM)
-        if any("/V" in f and _name(f, "/FT") == "/Sig" for f in fields):
-            found.findings.add(Finding.SIGNED)
+def _refuse_contradictions(reader: PdfFileReader) -> None:
+    """Refuses a hybrid section (7.5.8.4) that gives two places for one object: each viewer chooses its own."""
+    for revision in range(reader.total_revisions):
+        table = reader.xrefs.get_xref_data(revision)
+        if table.hybrid is None:
+            continue
+        stream = table.hybrid.xref_data
+        twice = stream.xrefs_in_objstm.keys() & table.standard_xrefs.keys()
+        twice |= {n for n, place in stream.standard_xrefs.items() if table.standard_xrefs.get(n, place) != place}
+        freed = {n for n, generation in table.freed.items() if generation == 1}
+        if twice or freed & (stream.xrefs_in_objstm.keys() | stream.standard_xrefs.keys()):
+            raise PdfError("two places for one object")
 
 
 def form_fields(form: generic.DictionaryObject) -> Iterator[generic.DictionaryObject]:
     """Every field and widget of a form, parents first, each once."""
     seen: set[tuple[int, int]] = set()
-    waiting: list[Any] = _members(form, "/Fields")
+    waiting: list[Any] = members(form, "/Fields")
     while waiting:
         value = waiting.pop(0)
         if isinstance(value, generic.IndirectObject):
@@ -198,7 +143,7 @@ def form_fields(form: generic.DictionaryObject) -> Iterator[generic.DictionaryOb
             value = value.get_object()
         if isinstance(value, generic.DictionaryObject):
             yield value
-            waiting += _members(value, "/Kids")
+            waiting += members(value, "/Kids")
 
 
 def pages_of(root: generic.DictionaryObject) -> Iterator[generic.DictionaryObject]:
@@ -213,7 +158,7 @@ def pages_of(root: generic.DictionaryObject) -> Iterator[generic.DictionaryObjec
             seen.add(place)
             node = node.get_object()
         if isinstance(node, generic.DictionaryObject):
-            kids = _members(node, "/Kids")
+            kids = members(node, "/Kids")
             waiting += reversed(kids)
             if not kids:
                 yield node
@@ -221,7 +166,7 @@ def pages_of(root: generic.DictionaryObject) -> Iterator[generic.DictionaryObjec
 
 def nameless_annotations(page: generic.DictionaryObject) -> list[int]:
     """The places in a page's /Annots where a dictionary stands directly instead of a reference."""
-    annotations = _members(page, "/Annots")
+    annotations = members(page, "/Annots")
     return [place for place, value in enumerate(annotations) if not isinstance(value, generic.IndirectObject)]
 
 
@@ -245,7 +190,7 @@ def forbids_changes(signature: generic.DictionaryObject, field: generic.Dictiona
     """Whether a signature allows no later change (ISO 32000-2): DocMDP 1 (12.8.2.2), or its field's lock (12.7.5.5)."""
     lock = value_of(field, "/Lock") if field is not None else None
     rules = [lock] if isinstance(lock, generic.DictionaryObject) else []
-    for reference in _members(signature, "/Reference"):
+    for reference in members(signature, "/Reference"):
         method = reference.get_object()
         if isinstance(method, generic.DictionaryObject):
             parameters = value_of(method, "/TransformParams")
@@ -253,7 +198,8 @@ def forbids_changes(signature: generic.DictionaryObject, field: generic.Dictiona
     return any(value_of(rule, "/P") == 1 for rule in rules)
 
 
-def _members(dictionary: generic.DictionaryObject, key: str) -> list[Any]:
+def members(dictionary: generic.DictionaryObject, key: str) -> list[Any]:
+    """The members of an array as they stand there; none where there is no array."""
     value = value_of(dictionary, key)
     return list(list.__iter__(value)) if isinstance(value, generic.ArrayObject) else []
 
@@ -267,6 +213,7 @@ def value_of(dictionary: generic.DictionaryObject, key: str) -> Any:
         return None
 
 
-def _name(dictionary: generic.DictionaryObject, key: str) -> str | None:
+def name_of(dictionary: generic.DictionaryObject, key: str) -> str | None:
+    """The value of a key if it is a name, with its slash."""
     value = value_of(dictionary, key)
     return str(value) if isinstance(value, generic.NameObject) else None

@@ -117,7 +117,7 @@ def _set_signature_flags(writer: Update) -> None:
     """SigFlags: signatures exist, append only (ISO 32000-2, table 225); form fields keep the look that they have."""
     form = writer.root["/AcroForm"]
     form[pdf_name("/SigFlags")] = generic.NumberObject(3)
-    if _looks_are_settled(form):
+    if looks_are_settled(form):
         form.pop("/NeedAppearances", None)
     writer.update_container(form)
     writer.update_root()
@@ -130,7 +130,7 @@ def settle_looks(reader: PdfFileReader) -> bytes:
     field brings its own look (elsewhere the fields would vanish with it), so a preview must, too.
     """
     form = value_of(reader.root, "/AcroForm")
-    if not isinstance(form, generic.DictionaryObject) or "/NeedAppearances" not in form or not _looks_are_settled(form):
+    if not isinstance(form, generic.DictionaryObject) or "/NeedAppearances" not in form or not looks_are_settled(form):
         return b""
     writer = Update(reader.stream, prev=reader)
     form = writer.root["/AcroForm"]
@@ -142,7 +142,8 @@ def settle_looks(reader: PdfFileReader) -> bytes:
     return output.getvalue()[_length(reader) :]
 
 
-def _looks_are_settled(form: generic.DictionaryObject) -> bool:
+def looks_are_settled(form: generic.DictionaryObject) -> bool:
+    """Whether every field of a form brings its own look."""
     return all(_has_look(field) for field in form_fields(form))
 
 

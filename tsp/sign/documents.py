@@ -20,6 +20,7 @@ _SPACES = re.compile(r"\s")
 MAX_LABEL = 120
 
 ORIGINAL = "original"
+REMARKS = "remarks"
 FINAL = "final"
 
 
@@ -111,21 +112,25 @@ def _context(document_id: str, part: str) -> str:
     return f"document/{document_id}/{part}"
 
 
-def clean_label(filename: str) -> str:
-    """A file name as it can be shown everywhere: one line, no path, nothing hidden, at most `MAX_LABEL` characters.
+def one_line(text: str) -> str:
+    """Somebody's text as it can be shown everywhere: one line, nothing hidden.
 
     Characters that hide or turn text (controls, bidirectional marks, zero widths) are dropped, piles
-    of combining marks are cut, so that nobody is shown another name than the next reader.
+    of combining marks are cut, so that nobody is shown another text than the next reader.
     """
-    name = unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2])
     kept: list[str] = []
     marks = 0
-    for character in _SPACES.sub(" ", name):
+    for character in _SPACES.sub(" ", unicodedata.normalize("NFC", text)):
         category = unicodedata.category(character)
         marks = marks + 1 if category[0] == "M" else 0
         if category[0] != "C" and marks <= 2:
             kept.append(character)
-    label = unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+    return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
+
+
+def clean_label(filename: str) -> str:
+    """A file name as it can be shown everywhere: `one_line`, no path, at most `MAX_LABEL` characters."""
+    label = one_line(unicodedata.normalize("NFC", filename).replace("\\", "/").rpartition("/")[2])
     stem, dot, extension = label.rpartition(".")
     if len(label) > MAX_LABEL:
         tail = f"….{extension}" if dot and len(extension) <= 5 else "…"

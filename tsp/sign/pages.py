@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from tsp.core.errors import Conflict, Invalid, NotFound, TspError, http_status
-from tsp.formats.findings import Finding
+from tsp.formats.findings import FilesAttached, Finding
 from tsp.sign.login_pages import Site, approval_parameters
 from tsp.sign.ports import PackagePort
 from tsp.sign.public_log import PublicLog
-from tsp.sign.requests import AFTER_APPROVAL
+from tsp.sign.requests import AFTER_APPROVAL, attached
 from tsp.sign.story import tell
 from tsp.sign.tables import SigningSession, State
 from tsp.sign.visitors import Visitor
@@ -98,9 +98,11 @@ class SignPages:
             error = Invalid("document-too-large", "The document is larger than this service accepts.")
         sentence = error.sentence
         words = self._site.pages.text(request, sentence)
+        names = [name for name, _ in attached(error.attachments)] if isinstance(error, FilesAttached) else []
         if wants_json:
-            return JSONResponse({"error": words, "code": error.code}, http_status(error))
-        return self._page(request, "sign/upload.html", visitor, http_status(error), error=words, code=error.code)
+            return JSONResponse({"error": words, "code": error.code, "names": names}, http_status(error))
+        shown = {"error": words, "code": error.code, "names": names}
+        return self._page(request, "sign/upload.html", visitor, http_status(error), **shown)
 
     # --- one document -------------------------------------------------------------------------------
 
@@ -119,7 +121,8 @@ class SignPages:
             visitor,
             row=row,
             label=site.requests.label(row),
-            findings=[Finding(code).sentence for code in row.findings if code != Finding.SIGNED],
+            findings=[Finding(code) for code in row.findings if code != Finding.SIGNED],
+            remarks=site.requests.remarks(row),
             kinds=[(kind, KINDS[kind]) for kind in ("qualified", "advanced-qualified", "advanced")
                    if kind in site.requests.policy.kinds],
             chosen=row.kind or site.requests.policy.kinds[-1],
@@ -240,7 +243,7 @@ class SignPages:
         self, request: Request, template: str, visitor: Visitor | None, status: int = 200, **context: object
     ) -> Response:
         site = self._site
-        values: dict[str, Any] = {"code": None, "error": None, **context}
+        values: dict[str, Any] = {"code": None, "error": None, "names": [], **context}
         return site.pages.render(
             request,
             template,

@@ -9,6 +9,7 @@ the approval (engine, time-stamp, status, validation) is in `finishing.py`.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,8 +23,9 @@ from tsp.core.errors import Conflict, Invalid, NotFound, TooMany
 from tsp.core.isolated import Isolated
 from tsp.core.randomness import Randomness, new_id
 from tsp.formats import pades
+from tsp.formats.findings import Finding
 from tsp.sign import tables
-from tsp.sign.documents import FINAL, ORIGINAL, Documents, clean_label, prepared
+from tsp.sign.documents import FINAL, ORIGINAL, REMARKS, Documents, clean_label, one_line, prepared
 from tsp.sign.tables import SigningSession, State, move
 
 Kind = Literal["advanced", "advanced-qualified", "qualified"]
@@ -46,6 +48,14 @@ class Policy:
     limits: pades.DocumentLimits = field(default_factory=pades.DocumentLimits)
     keep: timedelta = timedelta(days=30)
     kinds: tuple[Kind, ...] = KINDS
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What a document has inside besides its pages: names and sizes of attached files, addresses of links."""
+
+    files: tuple[tuple[str, int | None], ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class SigningRequests:
     def accept(self, owner: str, filename: str, pdf: bytes) -> str:
         """Takes in a document; the new session's id.
 
-        Raises `Invalid` (document-missing and the codes of `pades.inspect`), `TooMany` (too-many-documents).
+        Raises `Invalid` (document-missing and what `pades.inspect` raises), `TooMany` (too-many-documents).
         """
         if not pdf:
             raise Invalid("document-missing", "Choose a document first.")
@@ -109,6 +119,9 @@ class SigningRequests:
         now = self._clock.now()
         session_id = new_id(self._randomness)
         self.documents.put(session_id, ORIGINAL, pdf)
+        if seen.attachments or seen.addresses:
+            found = {"files": attached(seen.attachments), "addresses": [one_line(a) for a in seen.addresses]}
+            self.documents.put(session_id, REMARKS, json.dumps(found).encode())
         row = SigningSession(
             id=session_id,
             version=1,
@@ -139,6 +152,16 @@ class SigningRequests:
     def label(self, row: SigningSession) -> str:
         """The document's name."""
         return self.documents.open_text(row.label_sealed, _label_context(row.id))
+
+    def remarks(self, row: SigningSession) -> Remarks:
+        """What its findings are about, by name. Nothing where the document is erased."""
+        if not {Finding.EMBEDDED_FILES, Finding.LINKS} & set(row.findings):
+            return Remarks()
+        try:
+            found = json.loads(self.documents.get(row.id, REMARKS))
+        except NotFound:
+            return Remarks()
+        return Remarks(tuple((name, size) for name, size in found["files"]), tuple(found["addresses"]))
 
     def listing(self, owner: str, page: int, per_page: int) -> tuple[Sequence[SigningSession], int]:
         """One page (from 1) of the owner's sessions, newest first, and how many pages there are."""
@@ -180,7 +203,7 @@ class SigningRequests:
             field_name=frozen.field_name,
             byte_range=list(frozen.byte_range),
         )
-        self.documents.erase(row.id, keep={ORIGINAL, prepared(attempt)})
+        self.documents.erase(row.id, keep={ORIGINAL, REMARKS, prepared(attempt)})
         return self.frozen(row)
 
     def requested(self, owner: str, frozen: Frozen) -> None:
@@ -273,6 +296,11 @@ class SigningRequests:
                 raise moved_on(row.state)
         with self._database.read() as session:
             return tables.fetch(session, row.id)
+
+
+def attached(attachments: Sequence[pades.Attachment]) -> list[tuple[str, int | None]]:
+    """Attached files by names that can be shown."""
+    return [(clean_label(file.name), file.size) for file in attachments]
 
 
 def moved_on(state: str) -> Conflict:

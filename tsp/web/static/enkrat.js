@@ -115,7 +115,8 @@
     setTimeout(ask, every);
   }
 
-  // data-upload: the form's file is sent with a progress bar; answers are {"next": path} or {"error": sentence}.
+  // data-upload: the form's file is sent with a progress bar; answers are {"next": path} or
+  // {"error": sentence, "code": code, "names": what the sentence is about}.
   for (const form of all("form[data-upload]")) {
     const input = form.querySelector("input[type=file]");
     const bar = form.querySelector("progress");
@@ -123,17 +124,28 @@
     const button = form.querySelector("button");
     const zone = form.querySelector(".drop");
     if (!input || !bar || !error || !button) continue;
-    const fail = (sentence) => {
+    const list = form.querySelector("[data-upload-names]");
+    const fail = (sentence, code = "", names = []) => {
       bar.hidden = true;
       button.disabled = false;
       error.textContent = sentence;
+      error.dataset.codeOfError = code;
       error.hidden = false;
+      if (list) {
+        list.replaceChildren(...names.map((name) => {
+          const line = document.createElement("li");
+          line.textContent = name;
+          return line;
+        }));
+        list.hidden = !names.length;
+      }
       input.setAttribute("aria-invalid", "true");
       input.focus();
     };
     const send = () => {
       const limit = Number(form.dataset.limit || 0);
       error.hidden = true;
+      if (list) list.hidden = true;
       input.removeAttribute("aria-invalid");
       if (limit && input.files[0] && input.files[0].size > limit) { fail(form.dataset.tooLarge); return; }
       const request = new XMLHttpRequest();
@@ -148,7 +160,7 @@
       });
       request.addEventListener("load", () => {
         const answer = request.response || {};
-        if (answer.next) follow(answer.next); else fail(answer.error || form.dataset.failed);
+        if (answer.next) follow(answer.next); else fail(answer.error || form.dataset.failed, answer.code, answer.names);
       });
       request.addEventListener("error", () => fail(form.dataset.failed));
       button.disabled = true;
