@@ -39,7 +39,7 @@ class RunnerStep(enum.StrEnum):
     CLAIMED = "claimed"  # attempt counted, lease written, open
     LEASED = "leased"  # durable
     OPENED = "opened"  # address and words are in memory
-    SENT = "sent"  # the other side has it, nothing written of it: only here it may go twice
+    SENT = "sent"  # the other side has it, nothing durable says so until ENDED: only now it may go twice
     MARKED = "marked"  # its end is written, open
     ENDED = "ended"  # durable
     PUT_BACK = "put-back"  # after a failure: due again later, open
