@@ -46,6 +46,7 @@ def prepare(settings: Settings) -> None:
     """Makes the installation and the sandbox's own keys unless they are there."""
     if settings.var.exists():
         say(f"Using the installation in {settings.var.relative_to(ROOT)} (make clean-demo removes it)")
+        run("-m", "tsp", "migrate")
     else:
         run("-m", "tsp", "init")
     run("-m", "sandbox", "init", "--dir", str(settings.var / "sandbox"))

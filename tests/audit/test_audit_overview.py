@@ -1,6 +1,7 @@
 """The log's page: witnesses, time-stamp, and keys alive as the token told, never made up."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,18 @@ def test_the_page_names_witness_time_stamp_and_size_in_both_languages(
     page = client.get("/", params={"lang": "en"}).text
     for words in ("3 entries", house.key.name, "in order", "over 3 entries", "Private keys alive"):
         assert words in page
+    for seconds, sl, en in ((5, "pred 5 sekundami", "5 seconds ago"), (595, "pred 10 minutami", "10 minutes ago")):
+        log.clock.advance(seconds=seconds)
+        assert sl in client.get("/", params={"lang": "sl"}).text
+        assert en in client.get("/", params={"lang": "en"}).text
     told = client.get("/status").json()
     assert (told["size"], told["cosigned_by"], told["time_stamp"]["size"]) == (3, 1, 3)
     assert told["witnesses"][0]["cosigned_at"] == "2026-11-23T10:00:00.000000Z"
     token = client.get("/checkpoint/3.tst").content
     text = client.get("/checkpoint/3").text.partition("\n\n")[0] + "\n"
-    assert check_time_stamp(token, text.encode(), [authority.certificate])[0] == log.clock.now()
+    assert check_time_stamp(token, text.encode(), [authority.certificate])[0] == datetime(
+        2026, 11, 23, 10, 0, tzinfo=UTC
+    )
     with pytest.raises(Wrong, match="not about this checkpoint"):
         check_time_stamp(token, b"another", [authority.certificate])
     assert client.get("/checkpoint/2.tst").json()["error"] == "checkpoint-not-stamped"
