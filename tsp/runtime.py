@@ -38,6 +38,8 @@ class Runtime:
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     randomness: Randomness = field(default_factory=SystemRandomness)
+    #: Which of its role's processes this is, from 1.
+    number: int = 1
 
     def database(self) -> Database:
         return Database(self.settings.database_url)

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.xdist_group("postgresql")
 
 @pytest.fixture
 def platform_on_postgresql(postgresql: Cluster, tmp_path: Path) -> Iterator[Platform]:
-    """A running platform whose database is an empty one of the tests' server."""
+    """A running platform with two processes of each role; its database is an empty one of the tests' server."""
     name = postgresql.create("platform")
-    made = make_platform(tmp_path, database_url=postgresql.url(name))
+    made = make_platform(tmp_path, database_url=postgresql.url(name), count=2)
     try:
         made.initialise()
         made.start()
