@@ -29,6 +29,10 @@ Examples:
   tsp verify contract.pdf        check the signatures of a PDF, offline
 
   tsp audit verify               check the whole public log
+
+  tsp backup --to /backup/today --passphrase-file pass    copy a running installation
+
+  tsp restore --from /backup/today --passphrase-file pass    make it again elsewhere, and prove it
 """
 
 app = typer.Typer(
@@ -135,8 +139,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
 def main() -> None:
     """Entry point: an error of ours becomes one line and exit code 2, never a traceback."""
     from tsp.app import add_commands
+    from tsp.backup.commands import backup, restore
 
     add_commands(app)
+    app.command()(backup)
+    app.command()(restore)
     try:
         app()
     except TspError as error:
