@@ -1,5 +1,6 @@
 """A whole platform with its sandbox, as real processes on free ports, for tests that come from outside."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,13 +9,16 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 #: The demo's ports are 84xx; a test platform moves all of them to another hundred.
 _DEMO_PORT = re.compile(r"\b84(\d\d)\b")
 _SANDBOX_PORTS = {"smtp": 10, "mailbox": 11, "phone": 12, "register": 13, "branch": 14, "witness": 15}
@@ -22,10 +26,11 @@ _SANDBOX_PORTS = {"smtp": 10, "mailbox": 11, "phone": 12, "register": 13, "branc
 
 @dataclass
 class Platform:
-    """One installation in `directory`, running or not."""
+    """One installation in `directory`, running or not, with `count` processes of each role."""
 
     directory: Path
     hundred: int
+    count: int = 1
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -92,7 +97,10 @@ class Platform:
         self.start_process("witness", "-m", "sandbox", "witness", "--config", str(self.sandbox_config))
 
     def start_role(self, role: str) -> None:
-        self.start_process(role, "-m", "tsp", "serve", "--role", role)
+        """Starts all processes of a role: `idp`, `idp.2`."""
+        for number in range(1, self.count + 1):
+            name = role if number == 1 else f"{role}.{number}"
+            self.start_process(name, "-m", "tsp", "serve", "--role", role, "--number", str(number))
 
     def start_process(self, name: str, *command: str) -> None:
         log = self.directory / f"{name}.log"
@@ -109,7 +117,7 @@ class Platform:
             for name, process in self.processes.items():
                 assert process.poll() is None, f"{name} ended: {self.log(name)}"
             ports = [p for p in ports if not listening(p)]
-            if not ports and (self.var / "run" / "engine.sock").exists():
+            if not ports and all(path.exists() for path in self.engine_sockets):
                 return
             pause.wait(0.1)
         raise AssertionError(f"ports {ports} do not answer")
@@ -118,10 +126,37 @@ class Platform:
         path = self.directory / f"{name}.log"
         return path.read_text()[-4000:] if path.exists() else ""
 
+    def wait_for_faces(self, faces: Iterable[str]) -> None:
+        """Bounded wait until these faces answer and the engines listen, for a platform without its sandbox."""
+        pause = threading.Event()
+        wanted = [f"{self.urls[face]}/health" for face in faces]
+        with httpx2.Client(timeout=START_SECONDS) as client:
+            for url in wanted:
+                for _ in range(int(START_SECONDS / 0.1)):
+                    with contextlib.suppress(httpx2.HTTPError):
+                        if client.get(url).status_code == 200:
+                            break
+                    pause.wait(0.1)
+        for _ in range(int(START_SECONDS / 0.1)):
+            if all(path.exists() for path in self.engine_sockets):
+                return
+            pause.wait(0.1)
+        raise AssertionError("the engines do not listen")
+
+    @property
+    def engine_sockets(self) -> list[Path]:
+        """Where the engines listen once they are up."""
+        more = [f"engine.{number}.sock" for number in range(2, self.count + 1)]
+        return [self.var / "run" / name for name in ("engine.sock", *more)]
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        process = self.processes.pop(name)
-        process.send_signal(number)
-        process.wait(timeout=20)
+        """Ends all processes of a role, or the one process that is named (`idp.2`, `sandbox`)."""
+        ended = [self.processes.pop(n) for n in list(self.processes) if n == name or n.rpartition(".")[0] == name]
+        assert ended
+        for process in ended:
+            process.send_signal(number)
+        for process in ended:
+            process.wait(timeout=20)
 
     def stop(self) -> None:
         for process in self.processes.values():
@@ -151,12 +186,13 @@ def free_hundred() -> int:
     raise AssertionError("no free ports")
 
 
-def make_platform(directory: Path, *, database_url: str = "") -> Platform:
+def make_platform(directory: Path, *, database_url: str = "", count: int = 1) -> Platform:
     """Writes the configuration of a platform on free ports into `directory`; nothing runs yet.
 
-    Without `database_url` its database is SQLite in the installation's directory.
+    Without `database_url` its database is SQLite in the installation's directory. `count` processes
+    run of each role.
     """
-    platform = Platform(directory, free_hundred())
+    platform = Platform(directory, free_hundred(), count)
     for source in (ROOT / "conf").rglob("*.toml"):
         target = directory / "conf" / source.relative_to(ROOT / "conf")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +200,11 @@ def make_platform(directory: Path, *, database_url: str = "") -> Platform:
     if database_url:
         with (directory / "conf" / "tsp.toml").open("a") as config:
             config.write(f"\n[database]\nurl = {json.dumps(database_url)}\n")
+    if count > 1:
+        from tsp.core.settings import ROLES
+
+        with (directory / "conf" / "tsp.toml").open("a") as config:
+            config.write("\n[processes]\n" + "".join(f"{role} = {count}\n" for role in ROLES))
     ports = "".join(f"{name} = {platform.hundred}{i}\n" for name, i in _SANDBOX_PORTS.items())
     urls = "".join(f'{name} = "{url}"\n' for name, url in platform.urls.items())
     text = f"directory = {json.dumps(str(platform.var / 'sandbox'))}\n[ports]\n{ports}[urls]\n{urls}"

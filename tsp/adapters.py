@@ -16,7 +16,7 @@ from tsp.formats import time_stamp
 
 
 class EnginePort:
-    """The signing engine behind its socket, as the signing site sees it (`tsp.sign.ports.SigningPort`)."""
+    """The signing engine behind its sockets, as the signing site sees it (`tsp.sign.ports.SigningPort`)."""
 
     def __init__(self, socket: Path) -> None:
         self._client = EngineClient(socket)

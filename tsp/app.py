@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,17 +18,21 @@ from tsp.core.database import Database
 from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
-from tsp.core.settings import Role, Settings, load_settings
+from tsp.core.settings import Role, Settings, load_settings, process_name
 from tsp.runtime import Runtime
-from tsp.serving import App, listening_socket, serve
+from tsp.serving import App, inherited_socket, listening_socket, serve
 from tsp.web import Pages
 
 log = logging.getLogger("tsp")
 
 
-def run_role(role: Role, settings: Settings) -> None:
-    """Runs one role in this process until it is told to stop."""
-    runtime = Runtime(settings)
+def run_role(role: Role, settings: Settings, *, number: int = 1, fd: int | None = None) -> None:
+    """Runs one role in this process until it is told to stop.
+
+    `number` tells the processes of one role apart; two that run at the same time have two numbers.
+    `fd` is a listening socket that somebody else holds open (`tsp.serving`); without it a face makes its own.
+    """
+    runtime = Runtime(settings, number=number)
     configure(role, runtime.clock)
     _require_same_mode(settings)
     with ExitStack() as stack:
@@ -36,8 +41,8 @@ def run_role(role: Role, settings: Settings) -> None:
         elif role == "notify":
             _run_notify(runtime, stack)
         else:
-            build, origin = _FACES[role], _origin(settings, role)
-            serve(build(runtime, stack), role, listening_socket(settings.listen.host, origin))
+            app = _FACES[role](runtime, stack)
+            serve(app, role, inherited_socket(fd) if fd is not None else face_socket(settings, role))
 
 
 def _require_same_mode(settings: Settings) -> None:
@@ -51,9 +56,15 @@ def _require_same_mode(settings: Settings) -> None:
         )
 
 
+def face_socket(settings: Settings, role: Role) -> socket.socket:
+    """A socket of its own for a face, which other processes of the role may share the port with."""
+    return listening_socket(settings.listen.host, _origin(settings, role))
+
+
 def _origin(settings: Settings, role: Role) -> str:
-    origins: dict[str, str] = settings.urls.model_dump(by_alias=True)
-    return origins[role]
+    origin = settings.origin(role)
+    assert origin is not None
+    return origin
 
 
 def _pages(runtime: Runtime, face: Role, form_action: tuple[str, ...] = ()) -> Pages:
@@ -116,12 +127,12 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         signer=signer,
         activator=Activator(activation_policy(settings), load_pinned_key(pinned_key_file(settings)), clock),
         liveness=liveness,
-        writer=Writer("engine", randomness, clock),
+        writer=Writer(process_name("engine", runtime.number), randomness, clock),
         clock=clock,
         randomness=randomness,
         terms=terms(settings),
     )
-    serve_engine(engine, socket_path(settings), randomness, limits=server_limits(settings))
+    serve_engine(engine, socket_path(settings, runtime.number), randomness, limits=server_limits(settings))
 
 
 def qualified(settings: Settings) -> bool:
@@ -175,7 +186,7 @@ def _tsa(runtime: Runtime, stack: ExitStack) -> App:
     token = stack.enter_context(runtime.open_token("tsu"))
     database = runtime.database()
     stack.callback(database.close)
-    writer = Writer("tsa", runtime.randomness, runtime.clock)
+    writer = Writer(process_name("tsa", runtime.number), runtime.randomness, runtime.clock)
 
     def log_batch(session: Session, batch: Batch) -> None:
         record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
@@ -226,6 +237,7 @@ def _idp(runtime: Runtime, stack: ExitStack) -> App:
         outbound=runtime.outbound(),
         clock=runtime.clock,
         randomness=runtime.randomness,
+        writer=process_name("idp", runtime.number),
     )
 
 

@@ -11,7 +11,7 @@ import typer
 
 from tsp.core.clock import SystemClock
 from tsp.core.errors import TspError
-from tsp.core.settings import ROLES, Settings, load_settings
+from tsp.core.settings import ROLES, Settings, load_settings, process_name
 
 EXAMPLES = """
 Examples:
@@ -22,11 +22,17 @@ Examples:
 
   tsp serve --role ocsp          run one role in this process
 
+  tsp serve --role idp --number 2    run a second process of a role beside the first
+
   tsp doctor --json              what is wrong, for a machine
 
   tsp verify contract.pdf        check the signatures of a PDF, offline
 
   tsp audit verify               check the whole public log
+
+  tsp backup --to /backup/today --passphrase-file pass    copy a running installation
+
+  tsp restore --from /backup/today --passphrase-file pass    make it again elsewhere, and prove it
 """
 
 app = typer.Typer(
@@ -71,8 +77,18 @@ def migrate() -> None:
 @app.command()
 def serve(
     role: Annotated[str | None, typer.Option(help=f"One of: {', '.join(ROLES)}. Without it, all of them.")] = None,
+    number: Annotated[
+        int, typer.Option(min=1, max=64, help="Which of its role's processes this is; no two at once have the same.")
+    ] = 1,
+    fd: Annotated[
+        int | None, typer.Option(min=3, help="A listening socket that the process is started with (systemd: 3).")
+    ] = None,
 ) -> None:
-    """Run the platform: every role in a process of its own, or one role in this process."""
+    """Run the platform: every role in processes of its own, or one process of one role.
+
+    How many of each: the table [processes] of the configuration. SIGHUP restarts them one after the
+    other, and no request fails meanwhile.
+    """
     settings = load_settings()
     if role is None:
         _serve_all(settings)
@@ -81,15 +97,21 @@ def serve(
         raise typer.BadParameter(f"known roles are {', '.join(ROLES)}")
     from tsp.app import run_role
 
-    run_role(role, settings)
+    run_role(role, settings, number=number, fd=fd)
 
 
 def _serve_all(settings: Settings) -> None:
+    from tsp.app import face_socket
     from tsp.supervisor import Supervisor, role_command
 
     supervisor = Supervisor(SystemClock(), lambda line: typer.echo(line, err=True))
     for name in ROLES:
-        supervisor.add(name, role_command(name))
+        # Held here, so that a restart of one process, or of all of them, turns nobody away.
+        listener = face_socket(settings, name) if settings.origin(name) else None
+        if listener is not None:
+            listener.listen(512)
+        for number in range(1, settings.count(name) + 1):
+            supervisor.add(process_name(name, number), role_command(name, number, listener), listener)
     for face, origin in settings.urls.model_dump(by_alias=True).items():
         typer.echo(f"{face:<11} {origin}")
     supervisor.run()
@@ -117,8 +139,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
 def main() -> None:
     """Entry point: an error of ours becomes one line and exit code 2, never a traceback."""
     from tsp.app import add_commands
+    from tsp.backup.commands import backup, restore
 
     add_commands(app)
+    app.command()(backup)
+    app.command()(restore)
     try:
         app()
     except TspError as error:

@@ -38,6 +38,8 @@ class Runtime:
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     randomness: Randomness = field(default_factory=SystemRandomness)
+    #: Which of its role's processes this is, from 1.
+    number: int = 1
 
     def database(self) -> Database:
         return Database(self.settings.database_url)
@@ -73,13 +75,13 @@ class Runtime:
             raise Unavailable("not-initialised", "This installation is not complete: run `tsp init`.")
         module, pin = self.hsm_module(), self.secret(f"pins/{name}.pin")
         try:
-            with self._one_login_at_a_time():
+            with self.one_login_at_a_time():
                 return hsm.Token.open(module, token_label(settings, name), pin, sessions=settings.hsm.sessions)
         except HsmError as error:
             raise Unavailable(error.code, error.advice, token=name) from error
 
     @contextmanager
-    def _one_login_at_a_time(self) -> Iterator[None]:
+    def one_login_at_a_time(self) -> Iterator[None]:
         """SoftHSM rewrites a token's record at each login: two at the same moment can find it half written."""
         with (self.settings.var / "login.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -55,6 +55,21 @@ def test_only_the_holder_of_the_lease_works_until_it_ends(log: Log) -> None:
     assert log.sequencer.step() == 0
 
 
+@pytest.mark.requirement("OPS-2", "EVD-2")
+def test_who_ends_in_order_lets_the_next_one_work_at_once(log: Log) -> None:
+    log.write(1)
+    assert log.sequencer.step() == 1
+    stop = threading.Event()
+    stop.set()
+    log.sequencer.run(stop)
+    log.write(1)
+    other = log.another("log.2")
+    assert other.step() == 1
+    log.sequencer.release()
+    log.write(1)
+    assert other.step() == 1, "a lease that another holds is left alone"
+
+
 def test_five_sequencers_at_once_give_each_place_once(log: Log) -> None:
     log.sequencer.step()
     log.write(20)

@@ -18,8 +18,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform with everything running."""
-    made = make_platform(tmp_path_factory.mktemp("platform"))
+    """A platform with everything running, two processes of each role."""
+    made = make_platform(tmp_path_factory.mktemp("platform"), count=2)
     made.initialise()
     try:
         made.start()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.backup_walk import walk_backup_and_restore
 from tests.e2e.conftest import tell_story
 from tests.harness import Platform, make_platform
 from tests.postgresql import Cluster
@@ -13,11 +14,11 @@ from tests.postgresql import Cluster
 pytestmark = pytest.mark.xdist_group("postgresql")
 
 
-@pytest.fixture
-def platform_on_postgresql(postgresql: Cluster, tmp_path: Path) -> Iterator[Platform]:
-    """A running platform whose database is an empty one of the tests' server."""
+@pytest.fixture(scope="module")
+def platform_on_postgresql(postgresql: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A running platform with two processes of each role; its database is an empty one of the tests' server."""
     name = postgresql.create("platform")
-    made = make_platform(tmp_path, database_url=postgresql.url(name))
+    made = make_platform(tmp_path_factory.mktemp("platform"), database_url=postgresql.url(name), count=2)
     try:
         made.initialise()
         made.start()
@@ -40,5 +41,19 @@ def test_a_document_is_signed_and_the_log_is_sound(platform_on_postgresql: Platf
     found = {d["subject"]: d for d in json.loads(told)}
     assert all(d["well"] for d in found.values()), told
     assert found["database"]["seen"].startswith("postgresql platform at ")
-    logs = "".join(path.read_text() for path in tmp_path.glob("*.log"))
+    logs = "".join(path.read_text() for path in platform.directory.glob("*.log"))
     assert "never-shown" not in told + logs
+
+
+@pytest.mark.requirement("OPS-1", "OPS-2", "SIG-6", "EVD-2")
+def test_a_running_platform_is_copied_and_made_again_in_another_database(
+    platform_on_postgresql: Platform, postgresql: Cluster, tmp_path: Path
+) -> None:
+    url = postgresql.url(postgresql.create("elsewhere"))
+    try:
+        assert walk_backup_and_restore(platform_on_postgresql, tmp_path, url)
+        kept = [path.read_bytes() for path in (tmp_path / "backup").rglob("*.toml")]
+        assert kept
+        assert not any(b"never-shown" in content for content in kept)
+    finally:
+        postgresql.drop("elsewhere")

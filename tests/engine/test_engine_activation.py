@@ -331,4 +331,5 @@ def test_the_settings_become_the_policy(tmp_path: Path) -> None:
     assert terms(settings).lease == timedelta(seconds=30)
     assert server_limits(settings).connections == 16
     assert socket_path(settings) == tmp_path / "run" / "engine.sock"
+    assert socket_path(settings, 2) == tmp_path / "run" / "engine.2.sock"
     assert pinned_key_file(settings).name == "idp-approval.jwk.json"

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from tests.engine.engine_kit import NOW, TERMS, Provider, Room
 from tsp.core.errors import Conflict, Refused, TspError, Unavailable
 from tsp.core.randomness import Randomness
+from tsp.engine import approvals
 from tsp.engine.approvals import Reservation
 from tsp.engine.engine import Engine
 from tsp.engine.liveness import Liveness
@@ -63,6 +64,21 @@ def test_of_five_contenders_one_makes_the_signature(room: Room, provider: Provid
     assert set(refused) <= {"approval-in-use"}
     assert all(result == results[0] for result in results)
     assert (state(room), signatures(room), room.one_time_keys()) == (("signed", 1), 1, 0)
+
+
+@pytest.mark.requirement("CSC-2", "OPS-1")
+def test_approvals_of_a_database_that_was_put_back_can_no_longer_be_used(room: Room, provider: Provider) -> None:
+    signed, open_ = provider.request("signed"), provider.request("open")
+    with room.engine() as engine:
+        results = engine.sign(signed)
+    with room.engine(on_step=failing_at(Step.PREPARED)) as engine, pytest.raises(Failure):
+        engine.sign(open_)
+    with room.database.write() as session:
+        assert approvals.close_open(session, room.clock.now() - timedelta(days=2)) == 1
+    with room.engine() as engine:
+        with pytest.raises(Refused, match="approval-expired"):
+            engine.sign(open_)
+        assert engine.sign(signed) == results
 
 
 def test_while_one_works_the_others_are_told_to_wait(room: Room, provider: Provider) -> None:

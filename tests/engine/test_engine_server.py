@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from tests.engine.engine_kit import Provider, Room
 from tsp.audit.overview import KeysAlive, keys_alive
+from tsp.audit.tables import Entry
 from tsp.core.errors import Conflict, Invalid, NotFound, Refused, TooMany, TspError, Unavailable
 from tsp.core.randomness import SystemRandomness
 from tsp.engine.protocol import (
@@ -305,6 +306,72 @@ def test_a_stale_socket_is_replaced(room: Room, path: Path) -> None:
         dead.bind(str(path))
     with room.engine() as engine, served(engine, path) as client:
         assert client.status().keys_alive == 0
+
+
+@pytest.mark.requirement("OPS-2", "CSC-2")
+def test_clients_go_round_and_pass_by_an_engine_that_is_gone(room: Room, path: Path, provider: Provider) -> None:
+    second = path.with_name("engine.2.sock")
+    request = provider.request("before")
+    with room.engine() as two, served(two, second):
+        with room.engine() as one, served(one, path) as client:
+            assert len({status.worker for status in client.statuses()}) == 2
+            assert client.status().keys_alive == 0
+            for number in range(4):
+                client.sign(provider.request(f"round {number}"))
+            results = client.sign(request)
+        with room.database.read() as session:
+            intents = session.scalars(select(Entry.content).where(Entry.kind == "signature-intended"))
+            workers = {json.loads(content)["facts"]["worker"] for content in intents}
+        assert len(workers) == 2
+        # The first engine has ended; whoever asks now gets the second, also for what the first has signed.
+        for _ in range(3):
+            assert client.sign(request) == results
+        assert len(client.statuses()) == 1
+    with pytest.raises(Unavailable, match="engine-unavailable"):
+        client.sign(request)
+
+
+@pytest.mark.requirement("OPS-2", "CSC-2")
+def test_an_answer_that_one_engine_lost_is_had_from_another(room: Room, path: Path, provider: Provider) -> None:
+    """The first engine signs and dies before it answers; the client asks on, and there is one signature."""
+    request = provider.request("once")
+    path.parent.mkdir()
+    with (
+        room.engine() as engine,
+        served(engine, path.with_name("engine.2.sock")),
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
+    ):
+        listener.bind(str(path))
+        listener.listen(1)
+
+        def sign_and_die() -> None:
+            stream, _ = listener.accept()
+            with stream:
+                engine.sign(parse_sign_request(receive_frame(stream, 1 << 20) or {}))
+
+        dying = threading.Thread(target=sign_and_die)
+        dying.start()
+        results = EngineClient(path, timeout=20).sign(request)
+        dying.join(20)
+    assert len(results) == 1
+    with room.database.read() as session:
+        assert len(session.scalars(select(Signature.id)).all()) == 1
+
+
+def test_a_busy_engine_is_passed_by(room: Room, path: Path, provider: Provider) -> None:
+    busy = SlowEngine()
+    with (
+        room.engine() as engine,
+        served(engine, path.with_name("engine.2.sock")),
+        served(busy, path, limits=ServerLimits(connections=1)),
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holding,
+    ):
+        holding.connect(str(path))
+        send_frame(holding, {"op": "status"})
+        assert busy.begun.wait(20)
+        client = EngineClient(path, timeout=20)
+        assert [len(client.sign(provider.request(f"{number}"))) for number in range(2)] == [1, 1]
+        busy.go_on.set()
 
 
 ERRORS = [

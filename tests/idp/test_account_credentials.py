@@ -514,6 +514,53 @@ def test_a_puk_has_eight_letters_and_digits_and_is_kept_as_an_hmac(
     assert len(Puks(key, gate, clock, randomness, length=16).new()) == 16
 
 
+@pytest.mark.requirement("REG-3", "OPS-2")
+@pytest.mark.parametrize("replaced", [False, True], ids=["forgotten", "replaced"])
+def test_of_five_who_use_the_same_puk_one_wins(
+    database: Database, key: hsm.HmacKey, clock: SettableClock, randomness: Randomness, replaced: bool
+) -> None:
+    gate = Gate(database, clock)
+    puks = Puks(key, gate, clock, randomness)
+    puk, start = puks.new(), threading.Barrier(5)
+    with database.write() as session:
+        puks.set(session, "a", puk)
+
+    def contend(_number: int) -> bool:
+        attempt = gate.attempt((Factor.PUK, "a"))
+        start.wait()
+        with database.write() as session:
+            right = puks.check(session, attempt, "a", puk)
+            if right and replaced:
+                puks.set(session, "a", puks.new())
+            elif right:
+                puks.forget(session, "a")
+            return right
+
+    with ThreadPoolExecutor(5) as pool:
+        assert list(pool.map(contend, range(5))).count(True) == 1
+
+
+@pytest.mark.requirement("LOG-2", "OPS-2")
+def test_of_five_attempts_at_once_each_is_counted(database: Database, gate: Gate) -> None:
+    start = threading.Barrier(5)
+
+    def attempt(_number: int) -> str:
+        start.wait()
+        try:
+            gate.attempt((Factor.PUK, "a"))
+        except TooMany as error:
+            return error.code
+        return "counted"
+
+    with ThreadPoolExecutor(5) as pool:
+        outcomes = list(pool.map(attempt, range(5)))
+    # The limit of these tests lets three through, and the one that reaches it is counted with them.
+    with database.read() as session:
+        counted = session.get_one(AttemptLimit, (Factor.PUK.value, "a")).count
+    assert outcomes.count("counted") == counted == LIMIT.free
+    assert outcomes.count("too-many-attempts") == 5 - LIMIT.free
+
+
 @pytest.mark.requirement("REG-3")
 def test_a_puk_is_checked_behind_the_gate_and_a_new_one_ends_the_old(
     database: Database, gate: Gate, key: hsm.HmacKey, clock: SettableClock, randomness: Randomness

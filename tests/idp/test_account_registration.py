@@ -417,6 +417,29 @@ def test_five_presses_of_one_tick_make_one_account(world: AccountWorld) -> None:
     assert _accounts(world) == 1
 
 
+@pytest.mark.requirement("REG-1", "OPS-2")
+def test_five_registrations_of_one_address_at_once_make_one_account(world: AccountWorld) -> None:
+    tokens = []
+    for _ in range(5):
+        browser = world.browser()
+        _at_puk(world, browser)
+        tokens.append(browser._client.cookies[f"enkrat-idp-{COOKIE}"])
+    start = threading.Barrier(5)
+
+    def acknowledge(token: str) -> str:
+        start.wait()
+        try:
+            world.wing.registrations.acknowledge(token)
+        except (Conflict, Refused) as error:
+            return error.code
+        return "made"
+
+    with ThreadPoolExecutor(5) as pool:
+        outcomes = list(pool.map(acknowledge, tokens))
+    assert outcomes.count("made") == 1, outcomes
+    assert _accounts(world) == 1
+
+
 @pytest.mark.requirement("REG-1")
 def test_messages_to_one_number_have_a_limit_that_a_used_code_lifts(world: AccountWorld, clock: SettableClock) -> None:
     browser = world.browser()

@@ -1,12 +1,16 @@
 """How services ask: client authentication, pushed requests, and what the browser may bring."""
 
 import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
+from starlette.testclient import TestClient
 
 from tests.conftest import TokenFactory
 from tests.idp.login_kit import ASSERTION_TYPE, ISSUER, PORTAL, World, details, make_world
@@ -236,6 +240,38 @@ def test_a_request_uri_is_good_for_ninety_seconds_and_one_browser(world: World) 
     late = world.portal.begin()
     world.clock.advance(seconds=90)
     assert world.browser().get(late.url).expect("idp.error").status == 403
+
+
+def at_once(times: int, work: Callable[[], Any]) -> list[Any]:
+    """Results of the same work, begun in the same moment by several."""
+    gate = threading.Barrier(times)
+
+    def contend(_number: int) -> Any:
+        gate.wait()
+        return work()
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(contend, range(times)))
+
+
+@pytest.mark.requirement("OID-1", "OPS-2")
+def test_of_five_browsers_with_one_request_uri_one_gets_the_login(world: World) -> None:
+    url = world.portal.begin().url
+    statuses = at_once(5, lambda: world.browser().get(url).status)
+    assert sorted(statuses) == [200, 403, 403, 403, 403]
+
+
+@pytest.mark.requirement("OID-1", "OPS-2")
+def test_of_five_who_bring_the_same_assertion_one_is_the_client(world: World) -> None:
+    form = {
+        "client_id": world.branch.client_id,
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": world.branch.assertion(),
+        "grant_type": "client_credentials",
+        "scope": "identification-keys",
+    }
+    answers = at_once(5, lambda: TestClient(world.http.app, base_url=ISSUER).post(f"{ISSUER}/token", data=form))
+    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401, 401]
 
 
 @pytest.mark.requirement("OID-1")

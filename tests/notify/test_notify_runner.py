@@ -116,11 +116,13 @@ def test_a_sealed_message_moved_to_another_row_is_not_sent(office: Office, outbo
     assert office.states() == {"sent": 1, "failed": 1}
 
 
-def test_two_runners_send_each_message_once(office: Office, outbox: Outbox) -> None:
+def test_five_runners_send_each_message_once(office: Office, outbox: Outbox) -> None:
     for number in range(30):
         _put(office, outbox, text=f"message {number}")
     postbox, stop = Postbox(), threading.Event()
-    runners = [threading.Thread(target=office.runner(postbox).run, args=(stop,), kwargs={"idle": 0.01}) for _ in "ab"]
+    runners = [
+        threading.Thread(target=office.runner(postbox).run, args=(stop,), kwargs={"idle": 0.01}) for _ in "abcde"
+    ]
     for thread in runners:
         thread.start()
     while office.states().get("waiting"):

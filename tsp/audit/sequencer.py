@@ -91,7 +91,7 @@ class Sequencer:
         self.key = VerifierKey.from_spki(origin, signer.public_spki)
 
     def run(self, stop: threading.Event) -> None:
-        """Steps until `stop`. What a step cannot do is logged and tried again at the next."""
+        """Steps until `stop`, then gives up the lease. What a step cannot do is logged and tried again at the next."""
         while not stop.is_set():
             busy = False
             try:
@@ -100,6 +100,17 @@ class Sequencer:
                 log.error("sequencer: %s %s", error.code, error.facts)
             if not busy:
                 stop.wait(self.limits.interval)
+        try:
+            self.release()
+        except TspError as error:
+            log.error("sequencer: lease not given up: %s", error.code)
+
+    def release(self) -> None:
+        """Gives up the lease, so that another process need not wait for its end; nothing where another holds it."""
+        with self._database.write() as session:
+            lease = session.get(SequencerLease, 1, with_for_update=True)
+            if lease is not None and lease.holder == self._holder:
+                lease.until = self._clock.now()
 
     def step(self) -> int:
         """One round: how many entries got a position.

@@ -21,6 +21,11 @@ Role = Literal["engine", "idp", "sign", "validate", "tsa", "ocsp", "repository",
 ROLES: tuple[Role, ...] = ("engine", "idp", "sign", "validate", "tsa", "ocsp", "repository", "log", "notify")
 
 
+def process_name(role: Role, number: int) -> str:
+    """What one of several processes of a role is called: `idp`, `idp.2`, `idp.3` (log writers, sockets, messages)."""
+    return role if number == 1 else f"{role}.{number}"
+
+
 def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
@@ -222,6 +227,23 @@ class Log(Section):
         return self
 
 
+_Count = Annotated[int, Field(ge=1, le=64)]
+
+
+class Processes(Section):
+    """How many processes `tsp serve` runs of each role. Any number may; each needs its own connections and memory."""
+
+    engine: _Count = 1
+    idp: _Count = 1
+    sign: _Count = 1
+    validate_: _Count = Field(default=1, alias="validate")
+    tsa: _Count = 1
+    ocsp: _Count = 1
+    repository: _Count = 1
+    log: _Count = 1
+    notify: _Count = 1
+
+
 class Settings(Section):
     """Everything that the configuration file may say."""
 
@@ -246,6 +268,7 @@ class Settings(Section):
     tsa: Tsa = Tsa()
     ocsp: Ocsp = Ocsp()
     log: Log = Log()
+    processes: Processes = Processes()
     #: Directory that relative paths count from; set while loading.
     root: Path = Path()
 
@@ -271,6 +294,16 @@ class Settings(Section):
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.var / 'enkrat.db'}"
+
+    def origin(self, role: Role) -> str | None:
+        """The public origin of a role that is a face; None for the others."""
+        origins: dict[str, str] = self.urls.model_dump(by_alias=True)
+        return origins.get(role)
+
+    def count(self, role: Role) -> int:
+        """How many processes of a role there are to be."""
+        counts: dict[str, int] = self.processes.model_dump(by_alias=True)
+        return counts[role]
 
     @property
     def demo(self) -> bool:

@@ -187,6 +187,17 @@ def overdue(session: Session, now: datetime) -> Sequence[Reservation]:
     return [Reservation(row.jti, row.attempt, row.worker or "") for row in session.scalars(found)]
 
 
+def close_open(session: Session, before: datetime) -> int:
+    """Ends the time of every approval that is not signed (to `finish` it, `before` must be long past); how many.
+
+    For a database that was put back from an earlier day: what it calls open may have been signed since.
+    """
+    move = update(Approval).where(Approval.state != SIGNED).values(first_reserved_at=before)
+    result = session.execute(move, execution_options={"synchronize_session": False})
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
 def _held(held: Reservation) -> Update:
     return update(Approval).where(
         Approval.jti == held.jti,

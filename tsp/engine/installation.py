@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from tsp.core.settings import Settings
+from tsp.core.settings import Settings, process_name
 from tsp.engine.activation import LEVELS, ActivationPolicy
 from tsp.engine.approvals import Terms
 from tsp.engine.server import ServerLimits
@@ -37,9 +37,9 @@ def server_limits(settings: Settings) -> ServerLimits:
     return ServerLimits(connections=settings.engine.connections, sweep=float(settings.engine.sweep_seconds))
 
 
-def socket_path(settings: Settings) -> Path:
-    """Where the engine listens."""
-    return settings.var / "run" / "engine.sock"
+def socket_path(settings: Settings, number: int = 1) -> Path:
+    """Where the engine's process of this number listens; the first one's path is what clients are given."""
+    return settings.var / "run" / f"{process_name('engine', number)}.sock"
 
 
 def pinned_key_file(settings: Settings) -> Path:

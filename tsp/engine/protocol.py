@@ -1,4 +1,4 @@
-"""What is said on the engine's Unix socket, and the client's side of it.
+"""What is said on an engine's Unix socket, and the client's side of it.
 
 A frame is four octets of length (big-endian) and a JSON object in UTF-8. Requests have `op` (sign,
 status) and its fields; answers have `result`, or `error` with kind, code, sentence and facts of the
@@ -7,11 +7,12 @@ a time.
 """
 
 import base64
+import itertools
 import json
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,24 @@ class EngineStatus:
     free_one_time: int
 
 
+class _Gone(Exception):
+    """An engine that cannot be spoken to, or left without an answer; another one may be asked."""
+
+
 class EngineClient:
-    """The engine as other processes see it. `timeout` (seconds) bounds each wait for the engine."""
+    """The engines as other processes see them. `timeout` (seconds) bounds each wait for one.
+
+    `socket_path` is the first engine's socket (`engine.sock`); those of the others lie beside it
+    (`engine.2.sock`). Requests go round; where an engine is gone or busy, the next one is asked.
+    That is safe even where the first one had begun: an approval signs once whoever is asked, and the
+    same approval again gives the stored result, or `Conflict` (approval-in-use) while somebody works
+    on it. An engine that lives but is slow is waited for and then given up: another could not help.
+    """
 
     def __init__(self, socket_path: Path, *, timeout: float = 30.0) -> None:
         self._path = socket_path
         self._timeout = timeout
+        self._turn = itertools.count()
 
     def sign(self, request: SignRequest) -> list[SignatureResult]:
         """Has the approved documents signed; asking again with the same approval gives the same result.
@@ -71,23 +84,68 @@ class EngineClient:
         time: whether it signed is then unknown, and asking again tells.
         """
         fields = {"approval": request.approval, "proof": request.proof, "digests": list(request.digests)}
-        return [parse_result(item) for item in self._call("sign", fields)["signatures"]]
+        return [parse_result(item) for item in self._any("sign", fields)["signatures"]]
 
     def status(self) -> EngineStatus:
-        """The engine's state; `Unavailable` (engine-unavailable, hsm-unavailable)."""
-        return EngineStatus(**self._call("status", {}))
+        """The state of all engines together: their living keys counted, suspended where one of them is.
 
-    def _call(self, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        Raises `Unavailable` (engine-unavailable where none answers, hsm-unavailable).
+        """
+        found = self.statuses()
+        return replace(
+            found[0],
+            keys_alive=sum(status.keys_alive for status in found),
+            suspended=any(status.suspended for status in found),
+        )
+
+    def statuses(self) -> list[EngineStatus]:
+        """The state of each engine that runs, at least one; raises as `status` does."""
+        found: list[EngineStatus] = []
+        gone: Exception | None = None
+        for path in self._sockets():
+            try:
+                found.append(EngineStatus(**self._call(path, "status", {})))
+            except _Gone as error:
+                gone = error
+        if not found:
+            raise _no_answer(str(gone)) from gone
+        return found
+
+    def _sockets(self) -> list[Path]:
+        """Every engine that can be asked now, the first one's path also where nobody listens there."""
+        others = self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}")
+        return [self._path, *sorted(others)]
+
+    def _any(self, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of the engine whose turn it is, or of the next that is there and not busy."""
+        paths = self._sockets()
+        first = next(self._turn) % len(paths)
+        busy: TooMany | None = None
+        gone: Exception | None = None
+        for path in paths[first:] + paths[:first]:
+            try:
+                return self._call(path, op, fields)
+            except _Gone as error:
+                gone = error
+            except TooMany as error:
+                busy = error
+        if busy is not None:
+            raise busy
+        raise _no_answer(str(gone)) from gone
+
+    def _call(self, path: Path, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
                 stream.settimeout(self._timeout)
-                stream.connect(str(self._path))
+                stream.connect(str(path))
                 send_frame(stream, {"op": op, **fields})
                 answer = receive_frame(stream, MAX_ANSWER)
-        except (OSError, Invalid) as error:
+        except TimeoutError as error:
             raise _no_answer(type(error).__name__) from error
+        except (OSError, Invalid) as error:
+            raise _Gone(type(error).__name__) from error
         if answer is None:
-            raise _no_answer("closed")
+            raise _Gone("closed")
         if "error" in answer:
             raise _error(answer["error"])
         result: dict[str, Any] = answer["result"]

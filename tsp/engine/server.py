@@ -88,15 +88,18 @@ class EngineServer:
                 ThreadPoolExecutor(self._limits.connections, thread_name_prefix="engine") as pool,
                 ThreadPoolExecutor(1, thread_name_prefix="engine-busy") as door,
             ):
-                sweeper.start()
-                closer.start()
-                ready()
-                self._accept(listener, pool, door, stop)
+                try:
+                    sweeper.start()
+                    closer.start()
+                    ready()
+                    self._accept(listener, pool, door, stop)
+                finally:
+                    # At once, not when all is finished: whoever is still waiting to be accepted asks another engine.
+                    self._path.unlink(missing_ok=True)
+                    listener.close()
                 self._hang_up()
         finally:
             stop.set()
-            self._path.unlink(missing_ok=True)
-            listener.close()
             for thread in (sweeper, closer):
                 if thread.ident is not None:
                     thread.join()

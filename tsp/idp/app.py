@@ -75,13 +75,16 @@ def idp_app(
     outbound: Outbound,
     clock: Clock,
     randomness: Randomness,
+    writer: str = "idp",
     password_cost: Cost | None = None,
 ) -> Starlette:
     """The whole face `idp`. `token` is the token `identity` with its keys; `password_cost` is for tests.
 
+    `writer` is this process's name in the log.
+
     Raises `Invalid` (relying-party-invalid, policy-invalid) where a file of the configuration is wrong.
     """
-    house = _House(settings, database, token, outbound, clock, randomness, password_cost)
+    house = _House(settings, database, token, outbound, Writer(writer, randomness, clock), password_cost)
     return house.pages.application(house.routes(), lifespan=_housekeeping(house.services.accounts))
 
 
@@ -109,22 +112,20 @@ class _House:
         database: Database,
         token: hsm.Token,
         outbound: Outbound,
-        clock: Clock,
-        randomness: Randomness,
+        writer: Writer,
         password_cost: Cost | None,
     ) -> None:
         self.settings, self.database, self.token, self.outbound = settings, database, token, outbound
-        self.clock, self.randomness = clock, randomness
+        self.writer, self.clock, self.randomness = writer, writer.clock, writer.randomness
         self.clients = load_clients(
             settings.path(settings.idp.relying_parties), settings.var, production=not settings.demo
         )
-        self.writer = Writer("idp", randomness, clock)
-        self.personal = Sealer(token.aead_key("personal-data"), randomness, "personal-data")
+        self.personal = Sealer(token.aead_key("personal-data"), self.randomness, "personal-data")
         self.index = Index(token.hmac_key("index-hmac"))
         self.pages = self._pages()
         self.services = self._services(password_cost)
         self.provider = self._provider()
-        _enrol(database, self.clients, clock)
+        _enrol(database, self.clients, self.clock)
 
     def record(self, session: Session, kind: str, payload: Mapping[str, Json]) -> None:
         """Writes an entry of the audit log in the caller's transaction."""

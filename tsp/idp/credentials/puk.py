@@ -51,9 +51,10 @@ class Puks:
     def check(self, session: Session, attempt: Attempt, account_id: str, puk: str) -> bool:
         """Whether this is the PUK. `attempt` is the gate's, for `Factor.PUK` and the account.
 
-        A right one stays until `set` or `forget`: the caller replaces it in the same transaction.
+        A right one stays until `set` or `forget`: the caller replaces it in the same transaction, which
+        others wait for, so that a PUK is used once.
         """
-        row = session.get(PukRow, account_id)
+        row = session.get(PukRow, account_id, with_for_update=True)
         mac = self._mac(account_id, typed_code(puk).upper())
         right = hmac.compare_digest(mac, row.mac if row else bytes(32)) and row is not None
         if right:
