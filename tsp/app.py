@@ -330,7 +330,7 @@ def _log(runtime: Runtime, stack: ExitStack) -> App:
             needed=settings.log.min_witnesses,
             database=database,
             outbound=runtime.outbound(),
-            writer=Writer("log", runtime.randomness, runtime.clock),
+            writer=Writer(process_name("log", runtime.number), runtime.randomness, runtime.clock),
             clock=runtime.clock,
         )
         stack.enter_context(_background(line.run, "witness"))
