@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,15 +12,19 @@ Scope = MutableMapping[str, Any]
 App = Callable[..., Any]
 
 
-def with_health(app: App, role: str) -> App:
-    """Answers `GET /health` beside the application: the process is up and reads requests."""
-    body = json.dumps({"role": role, "status": "up"}).encode()
+def with_health(app: App, role: str, troubles: Sequence[Callable[[], str]] = ()) -> App:
+    """Answers `GET /health` beside the application: 200 where the process reads requests and can do its work,
+
+    503 with their names where one of `troubles` has something to tell (a code; "" is none).
+    """
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
     async def answer(scope: Scope, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            told = [trouble for ask in troubles if (trouble := ask())]
+            state = {"role": role, "status": "up", **({"troubles": told} if told else {})}
+            await send({"type": "http.response.start", "status": 503 if told else 200, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(state).encode()})
         else:
             await app(scope, receive, send)
 
@@ -38,10 +42,10 @@ def listening_socket(host: str, origin: str) -> socket.socket:
     return listener
 
 
-def serve(app: App, role: str, listener: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT; requests under way may finish."""
+def serve(app: App, role: str, listener: socket.socket, troubles: Sequence[Callable[[], str]] = ()) -> None:
+    """Serves until SIGTERM or SIGINT; requests under way may finish. `troubles` as for `with_health`."""
     config = uvicorn.Config(
-        with_health(app, role),
+        with_health(app, role, troubles),
         http="httptools",
         loop="uvloop",
         lifespan="auto",
