@@ -13,7 +13,7 @@ from hsm.errors import HsmError
 from hsm.keys import Attributes, DestructionRecord, KeyHandleInfo, OneTimeKey, SigningKey
 from hsm.secrets import AeadKey, HmacKey
 from hsm.spec import KeySpec
-from hsm.token import Token, TokenState
+from hsm.token import Token, TokenGlance, TokenState, glance
 
 __all__ = [
     "AeadKey",
@@ -26,7 +26,9 @@ __all__ = [
     "OneTimeKey",
     "SigningKey",
     "Token",
+    "TokenGlance",
     "TokenState",
     "errors",
+    "glance",
     "softhsm",
 ]

@@ -44,6 +44,12 @@ class PinLocked(NamedError):
     fixed_code = "pin-locked"
 
 
+class PinAtLastTry(NamedError):
+    """One more wrong PIN would lock the token: nothing here takes that risk."""
+
+    fixed_code = "pin-at-last-try"
+
+
 class TokenFull(NamedError):
     """The token has no room for another object or session."""
 

@@ -190,7 +190,9 @@ def translate(error: pkcs11.PKCS11Error, label: str) -> HsmError:
     if isinstance(error, _NO_MECHANISM):
         return MechanismMissing(f"Token '{label}' cannot do an operation that is needed here. Use a token that can.")
     if isinstance(error, _GONE):
-        return TokenGone(f"Token '{label}' is gone. Check the device and its connection, then restart the service.")
+        return TokenGone(
+            f"Token '{label}' is gone. Check the device and its connection; once back it must be opened again."
+        )
     name = type(error).__name__
     return TokenFailure(
         f"Token '{label}' failed ({name}). Look into the token's own log; restart the service if it stays."

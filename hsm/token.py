@@ -18,7 +18,16 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, To
 from hsm import loader
 from hsm.direct import PROTECTION
 from hsm.encoding import CURVE, public_key_info
-from hsm.errors import HsmError, KeyExists, KeyUnfit, PinWrong, TokenGone, TokenMissing
+from hsm.errors import (
+    HsmError,
+    KeyExists,
+    KeyUnfit,
+    PinAtLastTry,
+    PinLocked,
+    PinWrong,
+    TokenGone,
+    TokenMissing,
+)
 from hsm.keys import KeyHandleInfo, OneTimeKey, SigningKey, generate_pair, read_attributes
 from hsm.pool import PooledSession, SessionPool, translate
 from hsm.secrets import AeadKey, HmacKey
@@ -62,6 +71,7 @@ class Token:
         self._held = SessionPool(self.label, login.session, login.require_alive, self._require_present, sessions, wait)
         with self._short.borrow() as session:
             self._id_prefix = bytes(session.raw.generate_random(64))
+            self._had_private_objects = _sees_private_objects(session)
         self._id_counter = itertools.count(1)
         self._making = threading.Lock()
 
@@ -70,7 +80,8 @@ class Token:
         """Logs in to the token named `label`.
 
         `sessions` bounds the parallel operations, and again the parallel one-time keys; `wait` is how many
-        seconds a caller waits for a free one. Raises `ModuleMissing`, `TokenMissing`, `PinWrong`, `PinLocked`.
+        seconds a caller waits for a free one. Raises `ModuleMissing`, `TokenMissing`, `PinWrong`, `PinLocked`, and
+        `PinAtLastTry` before a try that could lock the token.
         """
         if sessions < 1:
             raise ValueError("a token needs at least one session")
@@ -164,12 +175,31 @@ class Token:
             yield keys
 
     def private_keys(self) -> list[KeyHandleInfo]:
-        """Every private key that the token knows now: lasting ones and one-time keys of this process."""
+        """Every private key that the token knows now: lasting ones and one-time keys of this process.
+
+        Raises `TokenGone`: a token that was taken away looks empty, which must not be told as "no keys".
+        """
         with self._short.borrow() as session:
-            return [
+            found = [
                 KeyHandleInfo(str(key[Attribute.LABEL]), bytes(key[Attribute.ID]), bool(key[Attribute.TOKEN]))
                 for key in session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
             ]
+            self._require_present()
+        return found
+
+    def lost(self) -> bool:
+        """Whether what was opened leads nowhere any more: the token was taken away, or the login has ended.
+
+        A token that comes back does not change that: it has to be opened again, by a process that is new to it.
+        """
+        try:
+            self._require_present()
+            with self._short.borrow() as session:
+                return self._had_private_objects and not _sees_private_objects(session)
+        except TokenGone:
+            return True
+        except HsmError:
+            return False  # busy, or a failure of another kind, which its user is told
 
     def state(self) -> TokenState:
         """The state now; never raises for a token that is gone, `present` is False then."""
@@ -233,7 +263,7 @@ class Token:
             present = False
         if not present:
             raise TokenGone(
-                f"Token '{self.label}' is gone. Check the device and its connection, then restart the service."
+                f"Token '{self.label}' is gone. Check the device and its connection; once back it must be opened again."
             )
 
 
@@ -249,6 +279,7 @@ class _Login:
         self.process = os.getpid()
         self.users = 0
         self._pin_digest = hashlib.sha256(pin.encode()).digest()
+        _require_a_try(token)
         try:
             self._anchor = token.open(rw=True, user_pin=pin)
         except pkcs11.PKCS11Error as error:
@@ -319,6 +350,36 @@ def _find(module: loader.Module, label: str) -> Any:
             "or the device is the right one."
         )
     return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGlance:
+    """What a token tells anybody, without a PIN. `pin_tries` as in `TokenState`."""
+
+    label: str
+    serial: str
+    pin_tries: str
+
+
+def glance(path: Path, label: str) -> TokenGlance:
+    """Looks at the token named `label` without logging in. Raises `ModuleMissing`, `TokenMissing`."""
+    token = _find(loader.load(path), label)
+    return TokenGlance(token.label, token.serial.decode("ascii", "replace"), _tries(token.flags))
+
+
+def _require_a_try(token: Any) -> None:
+    tries = _tries(token.flags)
+    if tries == "locked":
+        raise PinLocked(f"The PIN of token '{token.label}' is locked. The security officer must set a new one.")
+    if tries == "final":
+        raise PinAtLastTry(
+            f"Token '{token.label}' locks at the next wrong PIN, so it is not tried here. Log in once with the "
+            "vendor's tool and the right PIN, which gives the tries back, and correct the PIN file."
+        )
+
+
+def _sees_private_objects(session: PooledSession) -> bool:
+    return bool(session.find({Attribute.PRIVATE: True, Attribute.TOKEN: True}))
 
 
 def _tries(flags: TokenFlag | None) -> str:

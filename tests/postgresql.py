@@ -49,15 +49,36 @@ class Cluster:
         self._free: list[str] = []
         if os.geteuid() == 0:
             shutil.chown(self._directory, _SYSTEM_USER)
-        data, log = self._directory / "data", self._directory / "log"
-        self._run("initdb", "-D", data, "-U", "enkrat", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-        options = " ".join(f"-c {setting}" for setting in _SETTINGS.split())
-        self._run("pg_ctl", "-D", data, "-l", log, "-w", "-o", f"-k {self._directory} {options}", "start")
+        self._run(
+            "initdb",
+            "-D",
+            self._directory / "data",
+            "-U",
+            "enkrat",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        )
+        self.start()
         self._server = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         self.create(_TABLES)
         made = Database(self.url(_TABLES))
         schema.METADATA.create_all(made.engine)
         made.close()
+
+    def start(self) -> None:
+        """Starts the server; returns when it takes connections."""
+        data, log = self._directory / "data", self._directory / "log"
+        options = " ".join(f"-c {setting}" for setting in _SETTINGS.split())
+        self._run("pg_ctl", "-D", data, "-l", log, "-w", "-o", f"-k {self._directory} {options}", "start")
+
+    def stop(self) -> None:
+        """Ends the server as an operator does: sessions are cut off, what was committed stays."""
+        self._run("pg_ctl", "-D", self._directory / "data", "-m", "fast", "-w", "stop")
+        self._server.dispose()
 
     def url(self, name: str) -> str:
         """The SQLAlchemy URL of a database. The server asks for no password; one is there to be kept secret."""

@@ -1,19 +1,23 @@
 """Composition: which objects each role is made of. Nothing here decides anything."""
 
 import logging
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import typer
 from sqlalchemy.orm import Session
 
+import hsm
+from hsm.probe import is_back
 from tsp.audit.time_stamps import CheckpointStamper
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.upkeep import read_transcript
+from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
 from tsp.core.errors import Refused
 from tsp.core.log import configure
@@ -21,6 +25,7 @@ from tsp.core.sealing import Sealer
 from tsp.core.settings import Role, Settings, load_settings, process_name
 from tsp.runtime import Runtime
 from tsp.serving import App, inherited_socket, listening_socket, serve
+from tsp.token_watch import TokenWatch
 from tsp.web import Pages
 
 log = logging.getLogger("tsp")
@@ -42,7 +47,8 @@ def run_role(role: Role, settings: Settings, *, number: int = 1, fd: int | None 
             _run_notify(runtime, stack)
         else:
             app = _FACES[role](runtime, stack)
-            serve(app, role, inherited_socket(fd) if fd is not None else face_socket(settings, role))
+            listener = inherited_socket(fd) if fd is not None else face_socket(settings, role)
+            serve(app, role, listener, runtime.troubles)
 
 
 def _require_same_mode(settings: Settings) -> None:
@@ -67,6 +73,23 @@ def _origin(settings: Settings, role: Role) -> str:
     return origin
 
 
+def _watched_token(runtime: Runtime, stack: ExitStack, name: str) -> hsm.Token:
+    """The open token of this name; the process ends in order when it was lost and is back (`TokenWatch`)."""
+    token = stack.enter_context(runtime.open_token(name))
+    module = runtime.hsm_module()
+    watch = TokenWatch(token, lambda: is_back(module, token.label), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    runtime.troubles.append(watch.trouble)
+    stack.enter_context(_background(watch.run, f"token-{name}"))
+    return token
+
+
+def _guarded_clock(runtime: Runtime, earliest: datetime | None = None) -> ClockGuard:
+    """The clock of a role whose word depends on the time: it gives none after a jump."""
+    guard = ClockGuard(runtime.clock, timedelta(milliseconds=runtime.settings.clock.max_jump_ms), earliest)
+    runtime.troubles.append(guard.trouble)
+    return guard
+
+
 def _pages(runtime: Runtime, face: Role, form_action: tuple[str, ...] = ()) -> Pages:
     settings = runtime.settings
     return Pages(
@@ -83,6 +106,7 @@ def _pages(runtime: Runtime, face: Role, form_action: tuple[str, ...] = ()) -> P
 
 def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.audit.entries import Writer
+    from tsp.audit.tables import last_recorded
     from tsp.ca.authority import Authority, IssuingKey
     from tsp.ca.profiles import load_profiles
     from tsp.ca.publication import CrlPublisher
@@ -101,11 +125,14 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.engine.onetime import OneTimeSigner
     from tsp.engine.server import serve_engine
 
-    settings, clock, randomness = runtime.settings, runtime.clock, runtime.randomness
+    settings, randomness = runtime.settings, runtime.randomness
     store = CaStore(settings.var / "ca")
-    token = stack.enter_context(runtime.open_token("ca"))
+    token = _watched_token(runtime, stack, "ca")
     database = runtime.database()
     stack.callback(database.close)
+    writer = process_name("engine", runtime.number)
+    with database.read() as session:
+        clock = _guarded_clock(runtime, last_recorded(session, writer))
     issuers = {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))}
     # Before anything is signed: certificates point to this list.
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
@@ -127,7 +154,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         signer=signer,
         activator=Activator(activation_policy(settings), load_pinned_key(pinned_key_file(settings)), clock),
         liveness=liveness,
-        writer=Writer(process_name("engine", runtime.number), randomness, clock),
+        writer=Writer(writer, randomness, runtime.clock),
         clock=clock,
         randomness=randomness,
         terms=terms(settings),
@@ -147,7 +174,7 @@ def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.notify.sms import SmsSender
 
     settings, outbound = runtime.settings, runtime.outbound()
-    token = stack.enter_context(runtime.open_token("identity"))
+    token = _watched_token(runtime, stack, "identity")
     mail = settings.mail
     password = runtime.secret(mail.password_file) if mail.password_file else ""
     senders: dict[str, Sender] = {
@@ -159,7 +186,7 @@ def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
     sealer = Sealer(token.aead_key("outbox"), runtime.randomness, "outbox")
     database = runtime.database()
     stack.callback(database.close)
-    Runner(database, sealer, runtime.clock, runtime.randomness, senders).run(_stop_signal())
+    Runner(database, sealer, _guarded_clock(runtime), runtime.randomness, senders).run(_stop_signal())
 
 
 def _stop_signal() -> threading.Event:
@@ -183,7 +210,7 @@ def _tsa(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.tsa.journal import Batch
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
-    token = stack.enter_context(runtime.open_token("tsu"))
+    token = _watched_token(runtime, stack, "tsu")
     database = runtime.database()
     stack.callback(database.close)
     writer = Writer(process_name("tsa", runtime.number), runtime.randomness, runtime.clock)
@@ -202,6 +229,7 @@ def _tsa(runtime: Runtime, stack: ExitStack) -> App:
         accuracy_ms=settings.tsa.accuracy_ms,
         max_clock_jump_ms=settings.tsa.max_clock_jump_ms,
         on_batch=log_batch,
+        troubles=runtime.troubles,
     )
 
 
@@ -211,7 +239,7 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ocsp.responder import Delegation
 
     store = CaStore(runtime.settings.var / "ca")
-    token = stack.enter_context(runtime.open_token("ocsp"))
+    token = _watched_token(runtime, stack, "ocsp")
     database = runtime.database()
     stack.callback(database.close)
     return ocsp_app(
@@ -221,6 +249,7 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
         ],
         database=database,
         clock=runtime.clock,
+        guard=_guarded_clock(runtime),
         validity_seconds=runtime.settings.ocsp.validity_seconds,
     )
 
@@ -233,9 +262,9 @@ def _idp(runtime: Runtime, stack: ExitStack) -> App:
     return idp_app(
         runtime.settings,
         database=database,
-        token=stack.enter_context(runtime.open_token("identity")),
+        token=_watched_token(runtime, stack, "identity"),
         outbound=runtime.outbound(),
-        clock=runtime.clock,
+        clock=_guarded_clock(runtime),
         randomness=runtime.randomness,
         writer=process_name("idp", runtime.number),
     )
@@ -263,7 +292,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.validate.trust import TrustAnchors
 
     settings, clock = runtime.settings, runtime.clock
-    token = stack.enter_context(runtime.open_token("site"))
+    token = _watched_token(runtime, stack, "site")
     database = runtime.database()
     stack.callback(database.close)
     isolated = runtime.isolated()
@@ -273,6 +302,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
         pages=_pages(runtime, "sign", form_action=(settings.urls.idp,)),
         database=database,
         clock=clock,
+        guard=_guarded_clock(runtime),
         randomness=runtime.randomness,
         outbound=runtime.outbound(),
         isolated=isolated,
@@ -308,7 +338,7 @@ def _log(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.core.randomness import new_id
 
     settings = runtime.settings
-    token = stack.enter_context(runtime.open_token("log"))
+    token = _watched_token(runtime, stack, "log")
     database = runtime.database()
     stack.callback(database.close)
     sequencer = Sequencer(
@@ -316,7 +346,7 @@ def _log(runtime: Runtime, stack: ExitStack) -> App:
         token.signing_key("log-checkpoint"),
         origin=log_origin(settings),
         holder=f"log-{new_id(runtime.randomness)}",
-        clock=runtime.clock,
+        clock=_guarded_clock(runtime),
         limits=sequencer_limits(settings),
         min_witnesses=settings.log.min_witnesses,
     )

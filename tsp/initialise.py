@@ -16,6 +16,7 @@ from hsm.errors import HsmError, KeyExists
 from tsp import schema
 from tsp.app import ceremony_context
 from tsp.ca.commands import hold
+from tsp.core.database import Database
 from tsp.core.errors import Conflict, Unavailable
 from tsp.core.files import write_atomic, write_private
 from tsp.core.jwk import public_jwk
@@ -71,7 +72,7 @@ def initialise(settings: Settings, say: Say) -> None:
 
 def migrate(runtime: Runtime) -> None:
     """Brings the installation's database to this release's schema."""
-    database = runtime.database()
+    database = Database(runtime.settings.database_url)
     try:
         upgrade(database, schema.METADATA)
     finally:

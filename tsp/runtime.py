@@ -1,18 +1,18 @@
 """What a process of the platform has in its hands: settings, clock, randomness, database, its token, the way out."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import hsm
 from hsm import softhsm
-from hsm.errors import HsmError
+from hsm.errors import HsmError, PinWrong
 from tsp.core.clock import Clock, SystemClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Unavailable
-from tsp.core.files import read_secret
+from tsp.core.files import read_secret, write_private
 from tsp.core.isolated import Isolated, IsolationLimits
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness, SystemRandomness
@@ -40,9 +40,12 @@ class Runtime:
     randomness: Randomness = field(default_factory=SystemRandomness)
     #: Which of its role's processes this is, from 1.
     number: int = 1
+    #: Each tells a code while something is wrong in this process, else "": what /health answers.
+    troubles: list[Callable[[], str]] = field(default_factory=list)
 
     def database(self) -> Database:
-        return Database(self.settings.database_url)
+        """The installation's database, which must be there: none is made where one was lost."""
+        return Database(self.settings.database_url, existing=True)
 
     def outbound(self) -> Outbound:
         return Outbound(internal=frozenset(self.settings.internal))
@@ -68,14 +71,15 @@ class Runtime:
     def open_token(self, name: str) -> hsm.Token:
         """The token of this name with the PIN of its file.
 
-        Raises `Unavailable` with the HSM's own advice.
+        Raises `Unavailable` with the HSM's own advice. A PIN that was refused once is not tried again before its
+        file was written anew, however often a supervisor starts the role: wrong PINs lock a token.
         """
         settings = self.settings
         if not settings.var.is_dir():
             raise Unavailable("not-initialised", "This installation is not complete: run `tsp init`.")
         module, pin = self.hsm_module(), self.secret(f"pins/{name}.pin")
         try:
-            with self.one_login_at_a_time():
+            with self.one_login_at_a_time(), self._refused_once(name):
                 return hsm.Token.open(module, token_label(settings, name), pin, sessions=settings.hsm.sessions)
         except HsmError as error:
             raise Unavailable(error.code, error.advice, token=name) from error
@@ -86,6 +90,25 @@ class Runtime:
         with (self.settings.var / "login.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def _refused_once(self, name: str) -> Iterator[None]:
+        """Remembers which state of the PIN file the token refused (its time and size, nothing of the PIN)."""
+        mark, file = self.settings.var / "run" / f"{name}.pin-refused", self.settings.var / "pins" / f"{name}.pin"
+        seen = file.stat()
+        state = f"{seen.st_ino} {seen.st_mtime_ns} {seen.st_size}"
+        if mark.is_file() and mark.read_text() == state:
+            raise PinWrong(
+                f"Token '{token_label(self.settings, name)}' refused the PIN in pins/{name}.pin, and it is not tried "
+                "again: wrong PINs lock a token. Write the right PIN into the file (or touch it, where the token was "
+                "mended instead); the role takes it up by itself."
+            )
+        try:
+            yield
+        except PinWrong:
+            write_private(mark, state.encode())
+            raise
+        mark.unlink(missing_ok=True)
 
     def hsm_module(self) -> Path:
         """The PKCS#11 module: the configured one, or SoftHSM with this installation's token store (demo only)."""

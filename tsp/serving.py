@@ -11,7 +11,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,15 +28,19 @@ DRAIN_SECONDS = 1.0
 _BACKLOG = 512
 
 
-def with_health(app: App, role: str) -> App:
-    """Answers `GET /health` beside the application: the process is up and reads requests."""
-    body = json.dumps({"role": role, "status": "up"}).encode()
+def with_health(app: App, role: str, troubles: Sequence[Callable[[], str]] = ()) -> App:
+    """Answers `GET /health` beside the application: 200 where the process reads requests and can do its work,
+
+    503 with their names where one of `troubles` has something to tell (a code; "" is none).
+    """
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
     async def answer(scope: Scope, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         if scope["type"] == "http" and scope["path"] == "/health":
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            told = [trouble for ask in troubles if (trouble := ask())]
+            state = {"role": role, "status": "up", **({"troubles": told} if told else {})}
+            await send({"type": "http.response.start", "status": 503 if told else 200, "headers": headers})
+            await send({"type": "http.response.body", "body": json.dumps(state).encode()})
         else:
             await app(scope, receive, send)
 
@@ -115,11 +119,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(app: App, role: str, listener: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT; requests under way may finish."""
+def serve(app: App, role: str, listener: socket.socket, troubles: Sequence[Callable[[], str]] = ()) -> None:
+    """Serves until SIGTERM or SIGINT; requests under way may finish. `troubles` as for `with_health`."""
     ending = threading.Event()
     config = uvicorn.Config(
-        with_farewell(with_health(app, role), ending),
+        with_farewell(with_health(app, role, troubles), ending),
         http="httptools",
         loop="uvloop",
         lifespan="auto",

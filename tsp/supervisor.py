@@ -19,6 +19,8 @@ STOP_SECONDS = 10.0
 #: How long a process must have been up before the next one of a rolling restart is ended.
 SETTLE_SECONDS = 3.0
 _PAUSES = (0.2, 1.0, 5.0, 15.0)
+#: A role that ended in order wants to begin anew (its token is back): that is no failure.
+_IN_ORDER = (0, -signal.SIGTERM)
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Supervisor:
         if child.asked:
             child.asked, child.wait_until = False, now
             return
-        child.failures = 0 if now - child.started > 60 else child.failures + 1
+        child.failures = 0 if code in _IN_ORDER or now - child.started > 60 else child.failures + 1
         pause = _PAUSES[min(child.failures, len(_PAUSES) - 1)]
         child.wait_until = now + pause
         self.say(f"{child.name} ended with code {code}; starting it again in {pause:g} s")

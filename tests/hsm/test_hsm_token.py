@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from pkcs11 import exceptions
+from pkcs11 import TokenFlag, exceptions
 
 import hsm
 from hsm import KeySpec, Token, errors, softhsm
@@ -199,7 +199,7 @@ def test_a_pin_locked_at_login_is_told(softhsm_directory: Path, monkeypatch: pyt
     softhsm.create_token(softhsm_directory, "locked", PIN, "654321-test")
 
     class Locked:
-        label, serial = "locked", b"0123456789abcdef"
+        label, serial, flags = "locked", b"0123456789abcdef", TokenFlag(0)
 
         def open(self, **arguments: object) -> None:
             raise exceptions.PinLocked

@@ -65,7 +65,7 @@ def verify(
 
 
 def _verify_database(url: str, key: VerifierKey, earlier: str | None) -> Report:
-    database = Database(url)
+    database = Database(url, existing=True)
     try:
         return verify_database(database, key, remembered=earlier)
     finally:

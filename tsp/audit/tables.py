@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint, select
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tsp.core.database import Base, BigKey
@@ -184,3 +184,26 @@ def leaves(session: Session, start: int, end: int) -> list[bytes]:
 def entry_with_leaf(session: Session, leaf_hash: bytes) -> Entry | None:
     """The entry with this leaf hash."""
     return session.scalars(select(Entry).where(Entry.leaf_hash == leaf_hash)).first()
+
+
+def last_recorded(session: Session, writer: str) -> datetime | None:
+    """The moment of this writer's newest entry; None before its first."""
+    newest = select(Entry.recorded_at).where(Entry.writer == writer).order_by(Entry.counter.desc()).limit(1)
+    return session.scalar(newest)
+
+
+def newest_entry_at(session: Session) -> datetime | None:
+    """The moment of the newest entry, whoever wrote it."""
+    return session.scalar(select(Entry.recorded_at).order_by(Entry.id.desc()).limit(1))
+
+
+def oldest_uncovered(session: Session) -> datetime | None:
+    """The moment of the oldest entry that no signed checkpoint covers; None where all are covered."""
+    signed = latest_signed(session)
+    size = signed.size if signed else 0
+    # Two queries, each on the index of the positions: one with OR would read the whole log.
+    moments = [
+        session.scalar(select(func.min(Entry.recorded_at)).where(where))
+        for where in (Entry.position.is_(None), Entry.position >= size)
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)

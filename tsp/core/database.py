@@ -5,6 +5,8 @@ first statement (BEGIN IMMEDIATE), so that two processes cannot both read and th
 PostgreSQL what is read to be changed is read `with_for_update`, or changed under a row condition.
 """
 
+import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
@@ -72,12 +74,16 @@ class Database:
     """One installation's database.
 
     `url` is an SQLAlchemy URL (`sqlite:////abs/path.db`, `postgresql+psycopg://…`). `busy_timeout`
-    is how many seconds a statement waits for what another transaction holds.
+    is how many seconds a statement waits for what another transaction holds. `existing` never makes a
+    file that is not there: an empty database in the place of one that was lost would be believed in.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, busy_timeout: float = 10.0, existing: bool = False) -> None:
         self.url = url
-        self.engine = _sqlite(url, busy_timeout) if url.startswith("sqlite") else _postgresql(url, busy_timeout)
+        if url.startswith("sqlite"):
+            self.engine = _sqlite(url, busy_timeout, existing=existing)
+        else:
+            self.engine = _postgresql(url, busy_timeout)
 
     @property
     def is_sqlite(self) -> bool:
@@ -133,26 +139,33 @@ def _named_failures() -> Iterator[None]:
         # Text with NUL, or longer than its column: SQLite takes both, PostgreSQL neither. It came from outside.
         raise Invalid("request-malformed", "The request could not be read.") from error
     except OperationalError as error:
-        raise Unavailable(
-            "database-unavailable",
-            "The service is briefly unavailable. Nothing was lost; please try again in a moment.",
-            cause=type(error.orig).__name__,
-        ) from error
+        raise _unavailable(error) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise Unavailable(
-                "database-unavailable",
-                "The service is briefly unavailable. Nothing was lost; please try again in a moment.",
-                cause=type(error.orig).__name__,
-            ) from error
+        # What is neither of the caller's making nor one statement's: the file is no database any more, the server went.
+        if error.connection_invalidated or type(error) is DatabaseError:
+            raise _unavailable(error) from error
         raise
 
 
-def _sqlite(url: str, busy_timeout: float) -> Engine:
+def _unavailable(error: DBAPIError) -> Unavailable:
+    return Unavailable(
+        "database-unavailable",
+        "The service is briefly unavailable. Nothing was lost; please try again in a moment.",
+        cause=type(error.orig).__name__,
+    )
+
+
+def _sqlite(url: str, busy_timeout: float, *, existing: bool) -> Engine:
     engine = create_engine(url, connect_args={"timeout": busy_timeout, "check_same_thread": False})
+    path = engine.url.database or ""
+
+    @event.listens_for(engine, "do_connect")
+    def _only_existing(_dialect: Any, _record: Any, _args: Any, _parameters: Any) -> None:
+        if existing and _file_of(path) is None:
+            raise sqlite3.OperationalError("the database file is not there")
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
+    def _prepare(connection: Any, record: Any) -> None:
         # The driver must not open transactions by itself: `begin` below does it.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -160,6 +173,13 @@ def _sqlite(url: str, busy_timeout: float) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+        record.info["file"] = _file_of(path)
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
+        # A connection goes on in a file that was moved away or replaced: what it writes there is lost.
+        if record.info["file"] != _file_of(path):
+            raise DisconnectionError("the database file is another one")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
@@ -169,8 +189,18 @@ def _sqlite(url: str, busy_timeout: float) -> Engine:
     return engine
 
 
+def _file_of(path: str) -> tuple[int, int] | None:
+    """Which file is at `path`: None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  (asked at every checkout)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _postgresql(url: str, busy_timeout: float) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
+    # A server whose machine is gone answers nothing at all: without a limit the caller would wait for minutes.
+    engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

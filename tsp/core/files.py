@@ -1,12 +1,20 @@
 """Files of an installation: written whole or not at all, secrets readable by their owner only."""
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tsp.core.errors import Unavailable
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Writes `content` so that a reader sees the old file or the new one, also after a crash."""
+    """Writes `content` so that a reader sees the old file or the new one, also after a crash.
+
+    Raises `OSError`; inside `named_storage` it has a name of the family.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -32,6 +40,21 @@ def read_secret(path: Path) -> str:
     if path.stat().st_mode & 0o077:
         raise PermissionError(f"{path.name} may be read by others; set its mode to 0600")
     return path.read_text().strip()
+
+
+@contextmanager
+def named_storage() -> Iterator[None]:
+    """What a disk refuses to a service comes out as `Unavailable` (storage-unavailable): full, gone, read-only."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise  # not the disk's refusal: the caller knows what a missing file means
+    except OSError as error:
+        raise Unavailable(
+            "storage-unavailable",
+            "The service is briefly unavailable. Nothing was lost; please try again in a moment.",
+            cause=errno.errorcode.get(error.errno or 0, type(error).__name__),
+        ) from error
 
 
 def _sync_directory(directory: Path) -> None:

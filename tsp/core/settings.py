@@ -174,6 +174,24 @@ class Engine(Section):
     connections: int = Field(default=16, ge=1, le=256)
 
 
+class ClockSection(Section):
+    """By how much the wall clock may leave the monotonic one before a role believes it no more."""
+
+    max_jump_ms: int = Field(default=10_000, ge=1500, le=60_000)
+
+
+class Doctor(Section):
+    """From when on `tsp doctor` calls something wrong."""
+
+    #: The larger of the two has to be free where the installation lies.
+    free_bytes: int = Field(default=500_000_000, ge=0)
+    free_percent: int = Field(default=5, ge=0, le=90)
+    #: The oldest message that nobody could send, and the oldest session that waits for a service.
+    waiting_seconds: int = Field(default=900, ge=60)
+    #: The oldest entry that no signed checkpoint covers.
+    checkpoint_seconds: int = Field(default=60, ge=5)
+
+
 class Tsa(Section):
     """Time-stamping authority. Accuracy in milliseconds (EN 319 422: at most one second)."""
 
@@ -265,6 +283,8 @@ class Settings(Section):
     sign: Sign = Sign()
     worker: Worker = Worker()
     engine: Engine = Engine()
+    clock: ClockSection = ClockSection()
+    doctor: Doctor = Doctor()
     tsa: Tsa = Tsa()
     ocsp: Ocsp = Ocsp()
     log: Log = Log()

@@ -150,7 +150,15 @@ class Engine:
             token=state.label,
             token_present=state.present,
             free_one_time=state.free_one_time,
+            clock_sound=self._clock_is_sound(),
         )
+
+    def _clock_is_sound(self) -> bool:
+        try:
+            self._clock.now()
+        except Unavailable:
+            return False
+        return True
 
     def sweep(self) -> int:
         """Settles what dead workers left: their reservations are released. How many there were."""

@@ -48,7 +48,10 @@ class SignatureResult:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """`keys_alive` counts one-time keys in the token: zero unless something is being signed now."""
+    """`keys_alive` counts one-time keys in the token: zero unless something is being signed now.
+
+    `clock_sound` is False while the engine does not believe its clock and signs nothing.
+    """
 
     keys_alive: int
     suspended: bool
@@ -56,6 +59,7 @@ class EngineStatus:
     token: str
     token_present: bool
     free_one_time: int
+    clock_sound: bool = True
 
 
 class _Gone(Exception):

@@ -3,8 +3,8 @@
 import enum
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Index, LargeBinary, String, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tsp.core.database import Base
 
@@ -40,3 +40,20 @@ class Message(Base):
     lease_until: Mapped[datetime | None]
     ended: Mapped[datetime | None] = mapped_column(index=True)
     cause: Mapped[str | None] = mapped_column(String(60))
+
+
+def oldest_waiting(session: Session) -> Message | None:
+    """The message that has waited longest to be sent."""
+    found = select(Message).where(Message.state == MessageState.WAITING).order_by(Message.created).limit(1)
+    return session.scalar(found)
+
+
+def failed_since(session: Session, moment: datetime) -> dict[str, int]:
+    """How many messages were given up since then, by cause."""
+    failed = (
+        select(Message.cause, func.count())
+        .where(Message.state == MessageState.FAILED, Message.ended >= moment)
+        .group_by(Message.cause)
+        .order_by(Message.cause)
+    )
+    return {cause or "unknown": int(count) for cause, count in session.execute(failed)}

@@ -26,13 +26,22 @@ _NOT_KEPT: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache, no-store"
 
 
 def ocsp_app(
-    *, delegations: Sequence[Delegation], database: Database, clock: Clock, validity_seconds: int, threads: int = 16
+    *,
+    delegations: Sequence[Delegation],
+    database: Database,
+    clock: Clock,
+    validity_seconds: int,
+    guard: Clock | None = None,
+    threads: int = 16,
 ) -> Service:
-    """The ASGI application of the responder. Raises `Invalid` where a delegation does not hold."""
+    """The ASGI application of the responder. Raises `Invalid` where a delegation does not hold.
+
+    `guard` is the clock that answers are made with where it is another one: it may refuse to give the time.
+    """
     responder = OcspResponder(
         delegations=delegations,
         source=DatabaseSource(database),
-        clock=clock,
+        clock=guard or clock,
         validity=timedelta(seconds=validity_seconds),
     )
     return service(responder, clock, threads=threads)

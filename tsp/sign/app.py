@@ -57,12 +57,14 @@ def sign_app(
     validate_url: str,
     policy: Policy,
     housekeeping_seconds: float | None = HOUSEKEEPING_SECONDS,
+    guard: Clock | None = None,
 ) -> Starlette:
     """The application of role `sign`.
 
     `client_key` and `documents_key` are the keys `site-client` and `documents` of the token `site`;
     `client_id` is this site's name at the identity provider `issuer`; redirect address is
     `<pages.origin>/callback`. `housekeeping_seconds` None leaves the looking-after out (tests).
+    `guard` is a clock that may refuse to give the time: nothing is erased by a clock that jumped.
     """
     documents = Documents(documents_directory, Sealer(documents_key, randomness, "documents"))
     requests = SigningRequests(
@@ -91,7 +93,7 @@ def sign_app(
     )
     visitors = Visitors(database, documents, clock, randomness, pages)
     site = Site(pages, visitors, requests, finishing, client, origin_of(issuer), validate_url)
-    keeper = _Housekeeping(requests, finishing, housekeeping_seconds)
+    keeper = _Housekeeping(requests, finishing, guard or clock, housekeeping_seconds)
     routes = _routes(pages, SignPages(site, PublicLog(log_url, outbound), packages), LoginPages(site))
     app = pages.application(routes, lifespan=keeper.lifespan)
     app.state.site = site
@@ -121,9 +123,10 @@ def _routes(pages: Pages, site: SignPages, login: LoginPages) -> list[Route]:
 class _Housekeeping:
     """Runs beside the requests for as long as the application lives."""
 
-    def __init__(self, requests: SigningRequests, finishing: Finishing, seconds: float | None) -> None:
+    def __init__(self, requests: SigningRequests, finishing: Finishing, guard: Clock, seconds: float | None) -> None:
         self._requests = requests
         self._finishing = finishing
+        self._guard = guard
         self._seconds = seconds
 
     @contextlib.asynccontextmanager
@@ -139,12 +142,17 @@ class _Housekeeping:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def once(self) -> None:
+        """One round. Raises `Unavailable` (clock-unsound) before anything is erased by a clock that jumped."""
+        self._guard.now()
+        self._requests.sweep()
+        self._finishing.resume()
+
     async def _run(self, seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
             try:
-                await run_in_threadpool(self._requests.sweep)
-                await run_in_threadpool(self._finishing.resume)
+                await run_in_threadpool(self.once)
             except TspError as error:
                 log.warning("housekeeping: %s", error.code)
             except Exception as error:  # noqa: BLE001  (one bad round must not end the looking-after)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hsm.errors import DecryptionFailed, HsmError
 from tsp.core.errors import Invalid, NotFound, Unavailable
-from tsp.core.files import write_private
+from tsp.core.files import named_storage, write_private
 from tsp.core.sealing import Sealer
 
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -37,10 +37,11 @@ class Documents:
         self._sealer = sealer
 
     def put(self, document_id: str, part: str, content: bytes) -> None:
-        """Writes a part, whole or not at all."""
+        """Writes a part, whole or not at all. Raises `Unavailable` (storage-unavailable) where the disk is full."""
         with _token_errors():
             sealed = self._sealer.seal(content, _context(document_id, part))
-        write_private(self._path(document_id, part), sealed)
+        with named_storage():
+            write_private(self._path(document_id, part), sealed)
 
     def get(self, document_id: str, part: str) -> bytes:
         """A part's octets. Raises `NotFound` (document-erased) where there is none any more,
@@ -48,7 +49,8 @@ class Documents:
         `Invalid` (sealed-damaged) where it is not what was stored under this name.
         """
         try:
-            sealed = self._path(document_id, part).read_bytes()
+            with named_storage():
+                sealed = self._path(document_id, part).read_bytes()
         except FileNotFoundError:
             raise NotFound("document-erased", "This document was erased.") from None
         with _token_errors():

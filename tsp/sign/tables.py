@@ -193,6 +193,18 @@ def waiting(session: Session, now: datetime, limit: int) -> Sequence[SigningSess
     return _rows(session, statement)
 
 
+def stuck(session: Session, before: datetime) -> dict[str, int]:
+    """Sessions that were approved and have not moved since `before`: how many, by what was missing."""
+    statement = (
+        select(SigningSession.problem, func.count())
+        .where(SigningSession.state.in_((State.APPROVED, State.SIGNED)), SigningSession.erased_at.is_(None))
+        .where(SigningSession.changed < before)
+        .group_by(SigningSession.problem)
+        .order_by(SigningSession.problem)
+    )
+    return {problem or "nobody came back": int(count) for problem, count in session.execute(statement)}
+
+
 def forget_expired(session: Session, now: datetime) -> None:
     """Removes logins and requests that have ended."""
     session.execute(delete(SiteLogin).where(SiteLogin.ends_at <= now))

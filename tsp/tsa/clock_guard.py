@@ -1,61 +1,39 @@
-"""Watches the wall clock with the one that cannot be set (EN 319 421, TIS-7.7.1-07, TIS-7.7.2-05 and -06)."""
+"""The time-stamping unit's clock (EN 319 421, TIS-7.7.1-07, TIS-7.7.2-05 and -06): once wrong, no more time."""
 
 import logging
-import threading
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import NoReturn
 
-from tsp.core.clock import Clock
-from tsp.core.errors import Unavailable
+from tsp.core import clock_guard
+from tsp.core.errors import Fact, Unavailable
 
 _log = logging.getLogger(__name__)
 
 
-class ClockGuard:
-    """Gives the time as long as wall clock and monotonic clock agree on how much of it has passed.
+class ClockGuard(clock_guard.ClockGuard):
+    """Stricter than the guard of other roles: once the clocks have disagreed it gives no time until it is made anew.
 
-    `tolerance` is how far they may differ since the guard was made. Once they differ more, the guard gives no
-    time until it is made anew: a clock that jumped back into place has still been wrong. `earliest` is a moment
-    that is surely past, such as the last time-stamp of the run before.
+    A clock that jumped back into place has still been wrong, and what was stamped meanwhile cannot be taken back.
     """
 
-    def __init__(self, clock: Clock, tolerance: timedelta, earliest: datetime | None = None) -> None:
-        self._clock = clock
-        self._tolerance = tolerance.total_seconds()
-        self._wall = clock.now()
-        self._monotonic = clock.monotonic()
-        self._lock = threading.Lock()
-        self._off_by: float | None = None
-        if earliest is not None and self._wall < earliest - tolerance:
-            self._stop((self._wall - earliest).total_seconds())
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the time has been sound so far; looks at the clocks."""
-        try:
-            self.now()
-        except Unavailable:
-            return False
-        return True
+    _stopped: dict[str, Fact] | None = None
 
     def now(self) -> datetime:
         """The wall time. Raises `Unavailable` (time-not-available) once the clocks have disagreed."""
-        with self._lock:
-            wall, monotonic = self._clock.now(), self._clock.monotonic()
-            if self._off_by is None:
-                difference = (wall - self._wall).total_seconds() - (monotonic - self._monotonic)
-                if abs(difference) > self._tolerance:
-                    self._stop(difference)
-            if self._off_by is not None:
-                raise Unavailable(
-                    "time-not-available",
-                    "The time source is not sound at present, so no time-stamps are given. Please try again later.",
-                    off_by_ms=round(self._off_by * 1000),
-                )
-            return wall
+        if self._stopped is not None:
+            self._refuse(self._stopped)
+        try:
+            return super().now()
+        except Unavailable as error:
+            if self._stopped is None:
+                self._stopped = dict(error.facts)
+                _log.error("no more time-stamps; check the time sources, then restart the service")
+            self._refuse(self._stopped)
 
-    def _stop(self, difference: float) -> None:
-        self._off_by = difference
-        _log.error(
-            "the clock is off by %d ms: no more time-stamps; check the time sources, then restart the service",
-            round(difference * 1000),
+    @staticmethod
+    def _refuse(facts: dict[str, Fact]) -> NoReturn:
+        raise Unavailable(
+            "time-not-available",
+            "The time source is not sound at present, so no time-stamps are given. Please try again later.",
+            **facts,
         )

@@ -40,15 +40,19 @@ def tsa_app(
     qualified: bool = False,
     paths: Collection[str] = ("/",),
     threads: int = 16,
+    troubles: list[Callable[[], str]] | None = None,
 ) -> Service:
     """The ASGI application of one time-stamping unit; its shutdown commits what is waiting.
 
-    `on_batch` runs inside the transaction of each batch of records. Raises `Invalid` where key and certificate
+    `on_batch` runs inside the transaction of each batch of records; `troubles` gets a teller of what its clock
+    guard found, for /health. Raises `Invalid` where key and certificate
     do not fit.
     """
     with database.read() as session:
         earliest = last_given(session, unit_of(certificate))
     guard = ClockGuard(clock, timedelta(milliseconds=max_clock_jump_ms), earliest)
+    if troubles is not None:
+        troubles.append(guard.trouble)
     journal = Journal(database, on_batch)
     try:
         authority = TimeStampAuthority(
