@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +83,60 @@ def test_a_child_is_handed_its_socket_and_its_number() -> None:
         command = role_command("idp", 2, one)
         assert command[-6:] == ["--role", "idp", "--number", "2", "--fd", str(one.fileno())]
     assert role_command("engine")[-4:] == ["--role", "engine", "--number", "1"]
+
+
+_SERVER = """
+import sys
+from tsp.serving import inherited_socket, serve
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+serve(app, "idp", inherited_socket(int(sys.argv[1])))
+"""
+_REQUEST = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+def start_server(listener: socket.socket) -> subprocess.Popen[bytes]:
+    """A process that serves from a socket that this one keeps."""
+    command = [sys.executable, "-c", _SERVER, str(listener.fileno())]
+    return subprocess.Popen(command, cwd=ROOT, pass_fds=[listener.fileno()])
+
+
+def ask(stream: socket.socket) -> bytes:
+    """One more request on a connection; its whole answer, empty where the connection was closed without one."""
+    stream.sendall(_REQUEST)
+    answer = b""
+    while not answer.endswith(b"0\r\n\r\n") and (piece := stream.recv(4096)):
+        answer += piece
+    return answer
+
+
+@pytest.mark.requirement("OPS-2")
+def test_a_process_that_ends_answers_once_more_and_its_successor_takes_who_waits() -> None:
+    with socket.socket() as listener, socket.socket() as kept, socket.socket() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        for stream in (kept, waiting):
+            stream.settimeout(60)
+        first = start_server(listener)
+        kept.connect(listener.getsockname())
+        assert b"connection: close" not in ask(kept)
+        first.terminate()
+        last = ask(kept)
+        while last and b"connection: close" not in last:
+            last = ask(kept)
+        assert last.startswith(b"HTTP/1.1 200"), "the connection was closed without a farewell"
+        assert first.wait(30) in (0, -signal.SIGTERM)
+        waiting.connect(listener.getsockname())
+        second = start_server(listener)
+        try:
+            assert ask(waiting).startswith(b"HTTP/1.1 200")
+        finally:
+            second.terminate()
+            waiting.close()
+            second.wait(30)
 
 
 def test_only_a_listening_socket_is_taken(tmp_path: Path) -> None:
