@@ -28,6 +28,8 @@ from sqlalchemy.orm import configure_mappers
 
 Job = dict[str, Any]
 Begin = Callable[[], None]
+#: By process id: the pipe that it answers on, and its gate, whose shared memory would be given away without it.
+Running = dict[int, tuple[int, Barrier]]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,8 +96,8 @@ def _work(job: Job, gate: Barrier, out: int) -> None:
         os._exit(0)
 
 
-def _start(jobs: list[Job], running: dict[int, int]) -> list[int]:
-    """Forks a worker for each job; their process ids. `running` holds the pipe that each answers on."""
+def _start(jobs: list[Job], running: Running) -> list[int]:
+    """Forks a worker for each job; their process ids."""
     gate, started = get_context("fork").Barrier(len(jobs)), []
     for job in jobs:
         import_module(job["work"].partition(":")[0])
@@ -106,13 +108,14 @@ def _start(jobs: list[Job], running: dict[int, int]) -> list[int]:
             os.close(read)
             _work(job, gate, write)
         os.close(write)
-        running[process] = read
+        running[process] = read, gate
         started.append(process)
     return started
 
 
-def _end(process: int, running: dict[int, int]) -> str:
-    with os.fdopen(running.pop(process)) as pipe:
+def _end(process: int, running: Running) -> str:
+    read, _gate = running.pop(process)
+    with os.fdopen(read) as pipe:
         text = pipe.read()
     _, status = os.waitpid(process, 0)
     return "killed" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else text
@@ -121,7 +124,7 @@ def _end(process: int, running: dict[int, int]) -> str:
 def _serve() -> None:
     for url in ("sqlite://", "postgresql+psycopg://"):
         create_engine(url)  # loads the drivers before anything is forked; nothing is connected
-    running: dict[int, int] = {}
+    running: Running = {}
     for line in sys.stdin:
         command = json.loads(line)
         answer: list[Any] = [_end(process, running) for process in command.get("end", ())]
