@@ -30,6 +30,7 @@ SMALL = {
 #: Places (file, function) that read a growing table from end to end, and why they may.
 WHOLE = {
     ("tsp/audit/verify.py", "*"): "an auditor recomputes the whole log",
+    ("tsp/engine/approvals.py", "close_open"): "once, after a backup was put back",
     ("tsp/notify/runner.py", "backlog"): "an operator's question; sent messages are erased",
 }
 

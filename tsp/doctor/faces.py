@@ -22,21 +22,20 @@ _ADVICE = {
 
 
 def engine(runtime: Runtime) -> Iterator[Diagnosis]:
-    """What each process of the signing engine says of itself over its socket."""
-    for number in range(1, runtime.settings.processes.engine + 1):
-        yield _engine(runtime, number)
-
-
-def _engine(runtime: Runtime, number: int) -> Diagnosis:
-    name = process_name("engine", number)
+    """What the processes of the signing engine say of themselves over their sockets."""
+    wanted = runtime.settings.processes.engine
+    start = "Start it: `tsp serve --role engine`, each further one with its `--number`."
     try:
-        status = EngineClient(socket_path(runtime.settings, number), timeout=3.0).status()
+        found = EngineClient(socket_path(runtime.settings), timeout=3.0).statuses()
     except Unavailable as error:
-        start = f"Start it: `tsp serve --role engine{'' if number == 1 else f' --number {number}'}`."
         gone = _ADVICE["token-gone"] if error.code == "hsm-unavailable" else start
-        return Diagnosis(name, False, error.code, gone)
-    seen, advice = _judged(status)
-    return Diagnosis(name, not advice, seen, advice)
+        yield Diagnosis("engine", False, error.code, gone)
+        return
+    for number, status in enumerate(found, 1):
+        seen, advice = _judged(status)
+        yield Diagnosis(process_name("engine", number), not advice, seen, advice)
+    if len(found) < wanted:
+        yield Diagnosis("engine processes", False, f"{len(found)} of {wanted} answer", start)
 
 
 def _judged(status: EngineStatus) -> tuple[str, str]:
