@@ -149,10 +149,15 @@ class Platform:
         more = [f"engine.{number}.sock" for number in range(2, self.count + 1)]
         return [self.var / "run" / name for name in ("engine.sock", *more)]
 
+    def of_role(self, name: str) -> list[subprocess.Popen[bytes]]:
+        """All processes of a role, or the one process that is named (`idp.2`, `sandbox`)."""
+        return [process for n, process in self.processes.items() if name in (n, n.rpartition(".")[0])]
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """Ends all processes of a role, or the one process that is named (`idp.2`, `sandbox`)."""
-        ended = [self.processes.pop(n) for n in list(self.processes) if n == name or n.rpartition(".")[0] == name]
+        """Ends all processes of a role, or the one process that is named."""
+        ended = self.of_role(name)
         assert ended
+        self.processes = {n: process for n, process in self.processes.items() if process not in ended}
         for process in ended:
             process.send_signal(number)
         for process in ended:

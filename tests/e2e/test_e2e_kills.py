@@ -4,7 +4,6 @@ The moments are met from outside: the browser says when it goes from one face to
 that is stopped for a moment leaves its caller waiting in the middle of what is asked.
 """
 
-import os
 import signal
 import sqlite3
 import threading
@@ -78,19 +77,29 @@ def on_the_way_back(guest: Guest, happens: Callable[[], object]) -> Iterator[Non
 
 
 @contextmanager
-def caught_asking(platform: Platform, role: str) -> Iterator[Callable[[], None]]:
-    """A call stops the role; when somebody has asked it something, the signing site is killed and the role goes on."""
-    stopped = platform.processes[role]
+def caught_asking(
+    platform: Platform, role: str, ready: Callable[[], bool] = lambda: True
+) -> Iterator[Callable[[], None]]:
+    """A call stops the role; when somebody has asked it something, the signing site is killed and the role goes on.
+
+    Others may ask as well: `ready` says whether the site can have come so far.
+    """
+    stopped = platform.of_role(role)
+
+    def go_on() -> None:
+        for process in stopped:
+            process.send_signal(signal.SIGCONT)
 
     def kill_asker() -> None:
-        until(lambda: asked(platform.urls[role]), f"nobody asks {role}")
+        until(lambda: ready() and asked(platform.urls[role]), f"nobody asks {role}")
         platform.kill("sign")
-        stopped.send_signal(signal.SIGCONT)
+        go_on()
 
     watcher = threading.Thread(target=kill_asker)
 
     def begin() -> None:
-        os.kill(stopped.pid, signal.SIGSTOP)
+        for process in stopped:
+            process.send_signal(signal.SIGSTOP)
         watcher.start()
 
     try:
@@ -98,7 +107,7 @@ def caught_asking(platform: Platform, role: str) -> Iterator[Callable[[], None]]
     finally:
         if watcher.ident is not None:
             watcher.join()
-        stopped.send_signal(signal.SIGCONT)
+        go_on()
         platform.start_role("sign")
         platform.wait_until_up()
 
@@ -161,7 +170,7 @@ def test_a_site_killed_during_finishing_goes_on_with_the_same_signature(platform
     before = number(platform, "signature")
     document, approving = ready_to_approve(guest)
     with (
-        caught_asking(platform, "tsa") as stop_time_stamps,
+        caught_asking(platform, "tsa", lambda: number(platform, "signature") > before) as stop_time_stamps,
         on_the_way_back(guest, stop_time_stamps),
         pytest.raises(PageError),
     ):
