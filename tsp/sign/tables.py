@@ -66,6 +66,7 @@ class SigningSession(Base):
     __table_args__ = (
         Index("ix_signing_session_owner_created", "owner", "created"),
         Index("ix_signing_session_erase_after", "erase_after"),
+        Index("ix_signing_session_waiting", "state", "changed"),
     )
 
     @property

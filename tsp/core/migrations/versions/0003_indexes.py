@@ -18,3 +18,4 @@ def upgrade() -> None:
         postgresql_where=sa.text("revoked_at IS NOT NULL"),
     )
     op.create_index("ix_outbox_message_ended", "outbox_message", ["ended"])
+    op.create_index("ix_signing_session_waiting", "signing_session", ["state", "changed"])
