@@ -86,7 +86,7 @@ def openssl(*arguments: str | Path, check: bool = True) -> subprocess.CompletedP
 
 
 @pytest.mark.requirement("TSA-1", "OCSP-2")
-@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "sha3-256", "sha3-512"])
 @pytest.mark.parametrize("spec", [KeySpec.P256, KeySpec.P384])
 def test_openssl_asks_and_verifies(make_unit: UnitFactory, tmp_path: Path, spec: KeySpec, algorithm: str) -> None:
     unit = make_unit(spec)

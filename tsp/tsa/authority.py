@@ -84,6 +84,7 @@ class TimeStampAuthority:
         self._signer = signer
         self._policy = der.oid(policy)
         self._accuracy = accuracy(accuracy_ms)
+        self._qualified = qualified
         self._extensions = QUALIFIED_CLAIM if qualified else b""
         self._guard = guard
         self._randomness = randomness
@@ -105,10 +106,16 @@ class TimeStampAuthority:
     def stamp(self, request: TimeStampRequest) -> bytes:
         """The TimeStampToken, already on record.
 
-        Raises `Invalid` (timestamp-unaccepted-policy), `Unavailable` where time, key, token or database fail.
+        Raises `Invalid` (timestamp-unaccepted-policy; timestamp-information-unavailable where a qualified one is
+        asked for and not given here), `Unavailable` where time, key, token or database fail.
         """
         if request.policy not in (None, self._policy):
             raise Invalid("timestamp-unaccepted-policy", "This service does not stamp under the requested policy.")
+        if request.qualified_wanted and not self._qualified:
+            raise Invalid(
+                "timestamp-information-unavailable",
+                "This service gives no qualified time-stamps. Ask the qualified service, which has an address of its own.",
+            )
         moment = self._guard.now()
         self._require_usable(moment)
         # One bit less than 128, so that the encoded serial number has 16 octets and is positive.
