@@ -24,7 +24,7 @@ from sandbox.settings import ConfigurationError
 _END_SECONDS = 2
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """A uvicorn server that leaves the signals to the one loop that runs them all."""
 
     @contextlib.contextmanager
@@ -58,7 +58,7 @@ async def serve(instance: Instance, clock: Clock, randomness: Randomness) -> Non
             ),
             "branch": branch_app(Branch(instance.settings.branch.name, client, instance.settings.limits)),
         }
-        servers = {name: _Server(_configuration(app)) for name, app in apps.items()}
+        servers = {name: Server(configuration(app)) for name, app in apps.items()}
 
         def end() -> None:
             mailbox.store.close()
@@ -77,7 +77,8 @@ def _register(instance: Instance, clock: Clock, randomness: Randomness) -> Regis
     return Register(settings.path(settings.files.persons), clock, randomness, settings.limits)
 
 
-def _configuration(app: ASGIApp) -> uvicorn.Config:
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How each of the small servers runs: quiet, on a socket that is bound already."""
     return uvicorn.Config(
         app,
         loop="none",

@@ -167,6 +167,7 @@ def _tsa(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.audit.entries import Writer, record
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
+    from tsp.tsa.installation import time_guard
     from tsp.tsa.journal import Batch
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
@@ -178,7 +179,18 @@ def _tsa(runtime: Runtime, stack: ExitStack) -> App:
     def log_batch(session: Session, batch: Batch) -> None:
         record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
+    guard = time_guard(
+        settings,
+        outbound=runtime.outbound(),
+        clock=runtime.clock,
+        randomness=runtime.randomness,
+        database=database,
+        writer=writer,
+    )
+    if guard is not None:
+        stack.enter_context(_background(guard.run, "time"))
     return tsa_app(
+        guard=guard,
         database=database,
         signer=token.signing_key("tsu"),
         certificate=store.tsu,

@@ -34,6 +34,9 @@ def test_demo_configuration_is_complete() -> None:
         ('idp = "http://localhost:8401"', 'idp = "localhost"', "must be an origin"),
         ('mode = "demo"', 'mode = "production"', "production needs https"),
         ("[provider]", "[provider", "not TOML"),
+        ("sources = []", 'sources = ["a.si", "a.si"]', "every time source counts once"),
+        ("sources = []", 'sources = ["a b"]', "time.sources.0: "),
+        ("sources = []", 'sources = ["a.si:123"]\ntolerance_ms = 500', "below tsa.accuracy_ms"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:

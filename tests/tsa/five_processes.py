@@ -50,7 +50,7 @@ def main(url: str) -> int:
         if child == 0:
             try:
                 stamp(url, key, certificate)
-            except BaseException:
+            except BaseException:  # noqa: BLE001  (a child must never return into the parent's code)
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)

@@ -166,6 +166,27 @@ class Tsa(Section):
     max_clock_jump_ms: int = 500
 
 
+class Time(Section):
+    """Where the time-stamping units look whether their clock is right (EN 319 421, TIS-7.7.1-04 to -07).
+
+    `sources` are SNTP servers, `host` or `host:port`, each independent of the others; without any, only jumps of
+    the clock are seen. A majority of them must agree.
+    """
+
+    sources: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]] = Field(default=[], max_length=16)
+    #: How far the clock may be from what they say; the rest of `tsa.accuracy_ms` is what it may move between checks.
+    tolerance_ms: int = Field(default=100, ge=1, le=500)
+    check_seconds: int = Field(default=64, ge=1, le=1024)
+    #: How long the last good check holds when too few sources answer.
+    hold_seconds: int = Field(default=600, ge=10, le=86_400)
+
+    @model_validator(mode="after")
+    def _sources_differ(self) -> "Time":
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError("every time source counts once")
+        return self
+
+
 class Ocsp(Section):
     """OCSP responder: how long an answer may be relied on."""
 
@@ -204,6 +225,7 @@ class Settings(Section):
     sign: Sign = Sign()
     engine: Engine = Engine()
     tsa: Tsa = Tsa()
+    time: Time = Time()
     ocsp: Ocsp = Ocsp()
     log: Log = Log()
     #: Directory that relative paths count from; set while loading.
@@ -220,6 +242,12 @@ class Settings(Section):
                 raise ValueError("production needs mail.security starttls or tls")
             if not self.sms.url.startswith("https://") or not self.register_.url.startswith("https://"):
                 raise ValueError("production needs https for sms.url and register.url")
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_known_well_enough(self) -> "Settings":
+        if self.time.sources and self.time.tolerance_ms >= self.tsa.accuracy_ms:
+            raise ValueError("time.tolerance_ms must be below tsa.accuracy_ms, which time-stamps promise")
         return self
 
     def path(self, relative: str) -> Path:

@@ -12,7 +12,6 @@ from hsm.errors import HsmError
 from tsp.core import der
 from tsp.core.errors import Invalid, TspError, Unavailable
 from tsp.core.randomness import Randomness, new_id
-from tsp.tsa.clock_guard import ClockGuard
 from tsp.tsa.journal import Given
 from tsp.tsa.token import (
     FAILURES,
@@ -44,6 +43,12 @@ class Signer(Protocol):
     def sign_digest(self, digest: bytes) -> bytes: ...
 
 
+class TimeKeeper(Protocol):
+    """Where the time comes from, as `clock_guard.ClockGuard` and `time_guard.TimeGuard` are one."""
+
+    def now(self) -> datetime: ...
+
+
 class Recorder(Protocol):
     """Where time-stamps become durable, as `journal.Journal` is one."""
 
@@ -66,7 +71,7 @@ class TimeStampAuthority:
         chain: Sequence[bytes],
         policy: str,
         accuracy_ms: int,
-        guard: ClockGuard,
+        guard: TimeKeeper,
         randomness: Randomness,
         journal: Recorder,
         qualified: bool = False,
@@ -114,7 +119,7 @@ class TimeStampAuthority:
         if request.qualified_wanted and not self._qualified:
             raise Invalid(
                 "timestamp-information-unavailable",
-                "This service gives no qualified time-stamps. Ask the qualified service, which has an address of its own.",
+                "This service gives no qualified time-stamps. Ask the qualified service at its own address.",
             )
         moment = self._guard.now()
         self._require_usable(moment)
