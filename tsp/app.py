@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from typing import Literal
 
 import typer
 from sqlalchemy.orm import Session
@@ -16,7 +17,7 @@ from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
 from tsp.core.settings import Role, Settings, load_settings
-from tsp.runtime import Runtime
+from tsp.runtime import TOKEN_OF_ROLE, Runtime
 from tsp.serving import App, listening_socket, serve
 from tsp.web import Pages
 
@@ -164,23 +165,33 @@ def _repository(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:
+    return _stamping(runtime, stack, "tsa")
+
+
+def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
+    return _stamping(runtime, stack, "qtsa")
+
+
+def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
     from tsp.audit.entries import Writer, record
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
-    from tsp.tsa.installation import time_guard
+    from tsp.tsa.installation import terms_of, time_guard
     from tsp.tsa.journal import Batch
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
-    token = stack.enter_context(runtime.open_token("tsu"))
+    terms = terms_of(settings, role)
+    token = stack.enter_context(runtime.open_token(TOKEN_OF_ROLE[role]))
     database = runtime.database()
     stack.callback(database.close)
-    writer = Writer("tsa", runtime.randomness, runtime.clock)
+    writer = Writer(role, runtime.randomness, runtime.clock)
 
     def log_batch(session: Session, batch: Batch) -> None:
         record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
     guard = time_guard(
-        settings,
+        settings.time,
+        accuracy_ms=terms.accuracy_ms,
         outbound=runtime.outbound(),
         clock=runtime.clock,
         randomness=runtime.randomness,
@@ -192,15 +203,16 @@ def _tsa(runtime: Runtime, stack: ExitStack) -> App:
     return tsa_app(
         guard=guard,
         database=database,
-        signer=token.signing_key("tsu"),
-        certificate=store.tsu,
+        signer=token.signing_key(terms.unit),
+        certificate=store.certificate(terms.unit),
         chain=[store.infrastructure],
         clock=runtime.clock,
         randomness=runtime.randomness,
-        policy=settings.tsa.policy,
-        accuracy_ms=settings.tsa.accuracy_ms,
-        max_clock_jump_ms=settings.tsa.max_clock_jump_ms,
+        policy=terms.policy,
+        accuracy_ms=terms.accuracy_ms,
+        max_clock_jump_ms=terms.max_clock_jump_ms,
         on_batch=log_batch,
+        qualified=terms.qualified,
     )
 
 
@@ -265,6 +277,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
     isolated = runtime.isolated()
     stack.callback(isolated.close)
     trust = TrustAnchors.of_installation(settings.var / "ca")
+    origins = {"tsa": settings.urls.tsa, "qtsa": settings.urls.qtsa}
     return sign_app(
         pages=_pages(runtime, "sign", form_action=(settings.urls.idp,)),
         database=database,
@@ -279,7 +292,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
         validator=OwnValidator(trust, isolated, clock, 2 * settings.sign.max_document_bytes),
         client_id="enkrat-sign",
         issuer=settings.urls.idp,
-        tsa_url=settings.urls.tsa,
+        tsa_urls={kind: origins[service] for kind, service in settings.sign.time_stamps.items()},
         log_url=settings.urls.log,
         validate_url=settings.urls.validate_,
         policy=Policy(
@@ -332,6 +345,7 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
     "validate": _validate,
     "ocsp": _ocsp,
     "tsa": _tsa,
+    "qtsa": _qtsa,
     "repository": _repository,
     "log": _log,
 }

@@ -72,9 +72,9 @@ def test_openssl_accepts_every_artefact(plan: CeremonyPlan, artefacts: Path, tmp
     verify = ["verify", "-x509_strict", "-attime", moment, "-CAfile", here / "root.pem"]
     for name in ("issuing", "infrastructure"):
         assert openssl(*verify, "-CRLfile", crl, "-crl_check", here / f"{name}.pem").endswith("OK\n")
-    for name in ("tsu", "ocsp-issuing", "ocsp-infrastructure"):
+    for name in ("tsu", "qtsu", "ocsp-issuing", "ocsp-infrastructure"):
         above = here / f"{plan.entries[name].issuer}.pem"
-        purpose = ["-purpose", "timestampsign"] if name == "tsu" else []
+        purpose = ["-purpose", "timestampsign"] if name in ("tsu", "qtsu") else []
         assert openssl(*verify, *purpose, "-untrusted", above, here / f"{name}.pem").endswith("OK\n")
     assert "OCSP helper : Yes" in openssl("x509", "-in", here / "ocsp-issuing.pem", "-noout", "-purpose")
 

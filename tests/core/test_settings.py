@@ -35,6 +35,7 @@ def test_demo_configuration_is_complete() -> None:
         ('mode = "demo"', 'mode = "production"', "production needs https"),
         ("[provider]", "[provider", "not TOML"),
         ("sources = []", 'sources = ["a.si", "a.si"]', "every time source counts once"),
+        ('qtsa = "http://localhost:8407"', 'qtsa = "http://localhost:8403"', "an address of their own"),
         ("sources = []", 'sources = ["a b"]', "time.sources.0: "),
         ("sources = []", 'sources = ["a.si:123"]\ntolerance_ms = 500', "below tsa.accuracy_ms"),
     ],

@@ -26,8 +26,10 @@ from tsp.core.clock import Clock, SettableClock, SystemClock
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import SystemRandomness
+from tsp.core.settings import Time, default_config, load_settings
+from tsp.runtime import TOKEN_OF_ROLE
 from tsp.tsa import sntp
-from tsp.tsa.installation import source
+from tsp.tsa.installation import source, terms_of
 from tsp.tsa.sntp import Reading
 from tsp.tsa.time_guard import GuardTerms, TimeGuard, evidence
 from tsp.tsa.time_sources import Answer, Comparison, Source, TimeSources, Verdict, compare
@@ -425,3 +427,27 @@ def test_the_unit_stops_with_time_not_available_and_goes_on_by_itself(unit: Unit
     assert not liar["agrees"]
     assert 6_000_000 < liar["offset_us"] < 8_000_000
     assert all(one["agrees"] for one in honest)
+
+
+def test_the_two_services_share_nothing_that_must_differ() -> None:
+    settings = load_settings(default_config())
+    one, other = terms_of(settings, "tsa"), terms_of(settings, "qtsa")
+    assert (one.qualified, other.qualified) == (False, True)
+    assert one.unit != other.unit
+    assert one.policy != other.policy
+    assert settings.urls.tsa != settings.urls.qtsa
+    assert TOKEN_OF_ROLE["tsa"] != TOKEN_OF_ROLE["qtsa"]
+
+
+@pytest.mark.requirement("TSA-1")
+@pytest.mark.parametrize(("count", "enough"), [(0, False), (2, False), (3, True)])
+def test_production_stamps_as_qualified_with_three_sources_only(count: int, enough: bool) -> None:
+    demo = load_settings(default_config())
+    time = Time(sources=[f"time{n}.example.si" for n in range(count)])
+    settings = demo.model_copy(update={"mode": "production", "time": time})
+    assert not terms_of(settings, "tsa").qualified
+    if enough:
+        assert terms_of(settings, "qtsa").qualified
+        return
+    with pytest.raises(Invalid, match="time-sources-missing"):
+        terms_of(settings, "qtsa")

@@ -27,7 +27,7 @@ from tsp.core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class CeremonyContext:
-    """What the commands work with. `open_token` opens a token by the plan's name for it (root, ca, tsu, ocsp)
+    """What the commands work with. `open_token` opens a token by the plan's name for it (root, ca, tsu, qtsu, ocsp)
     with the PIN from its file, `root_pin` is the file with the root token's PIN; the token is made already.
     """
 

@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tsp.core.errors import Invalid
 
-Role = Literal["engine", "idp", "sign", "validate", "tsa", "ocsp", "repository", "log", "notify"]
-ROLES: tuple[Role, ...] = ("engine", "idp", "sign", "validate", "tsa", "ocsp", "repository", "log", "notify")
+Role = Literal["engine", "idp", "sign", "validate", "tsa", "qtsa", "ocsp", "repository", "log", "notify"]
+ROLES: tuple[Role, ...] = ("engine", "idp", "sign", "validate", "tsa", "qtsa", "ocsp", "repository", "log", "notify")
 
 
 def _origin(value: str) -> str:
@@ -54,6 +54,7 @@ class Urls(Section):
     idp: Origin
     validate_: Origin = Field(alias="validate")
     tsa: Origin
+    qtsa: Origin
     ocsp: Origin
     repository: Origin
     log: Origin
@@ -136,6 +137,12 @@ class Sign(Section):
     max_document_bytes: int = 50_000_000
     max_pages: int = 2000
     keep_days: int = 30
+    #: Which time-stamping service each kind of signature uses.
+    time_stamps: dict[Literal["advanced", "advanced-qualified", "qualified"], Literal["tsa", "qtsa"]] = {
+        "advanced": "tsa",
+        "advanced-qualified": "tsa",
+        "qualified": "qtsa",
+    }
 
 
 class Engine(Section):
@@ -163,6 +170,14 @@ class Tsa(Section):
 
     accuracy_ms: int = Field(default=500, ge=1, le=1000)
     policy: str = "0.4.0.2023.1.1"
+    max_clock_jump_ms: int = 500
+
+
+class Qtsa(Section):
+    """Qualified time-stamping authority: as `Tsa`, with a policy of its own; empty takes `<profiles.oid_arc>.3.1`."""
+
+    accuracy_ms: int = Field(default=500, ge=1, le=1000)
+    policy: str = ""
     max_clock_jump_ms: int = 500
 
 
@@ -225,6 +240,7 @@ class Settings(Section):
     sign: Sign = Sign()
     engine: Engine = Engine()
     tsa: Tsa = Tsa()
+    qtsa: Qtsa = Qtsa()
     time: Time = Time()
     ocsp: Ocsp = Ocsp()
     log: Log = Log()
@@ -235,7 +251,7 @@ class Settings(Section):
     def _production_is_strict(self) -> "Settings":
         if self.mode == "production":
             plain = [u for u in self.urls.model_dump().values() if not u.startswith("https://")]
-            public_status = {self.urls.ocsp, self.urls.repository, self.urls.tsa}
+            public_status = {self.urls.ocsp, self.urls.repository, self.urls.tsa, self.urls.qtsa}
             if set(plain) - public_status:
                 raise ValueError("production needs https origins for every face that people use")
             if self.mail.security == "plain":
@@ -246,8 +262,14 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _time_is_known_well_enough(self) -> "Settings":
-        if self.time.sources and self.time.tolerance_ms >= self.tsa.accuracy_ms:
-            raise ValueError("time.tolerance_ms must be below tsa.accuracy_ms, which time-stamps promise")
+        if self.time.sources and self.time.tolerance_ms >= min(self.tsa.accuracy_ms, self.qtsa.accuracy_ms):
+            raise ValueError("time.tolerance_ms must be below tsa.accuracy_ms and qtsa.accuracy_ms, which are promised")
+        if len({self.urls.tsa, self.urls.qtsa}) == 1:
+            raise ValueError("qualified time-stamps need an address of their own (EN 319 421, TIS-8.2-03)")
+        if self.qtsa_policy == self.tsa.policy:
+            raise ValueError("qualified time-stamps need a policy of their own")
+        if {"advanced", "advanced-qualified", "qualified"} - set(self.sign.time_stamps):
+            raise ValueError("sign.time_stamps names a service for every kind of signature")
         return self
 
     def path(self, relative: str) -> Path:
@@ -257,6 +279,11 @@ class Settings(Section):
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.var / 'enkrat.db'}"
+
+    @property
+    def qtsa_policy(self) -> str:
+        """The policy in qualified time-stamps."""
+        return self.qtsa.policy or f"{self.profiles.oid_arc}.3.1"
 
     @property
     def demo(self) -> bool:
