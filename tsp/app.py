@@ -3,10 +3,10 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from sqlalchemy.orm import Session
@@ -20,6 +20,13 @@ from tsp.core.settings import Role, Settings, load_settings
 from tsp.runtime import TOKEN_OF_ROLE, Runtime
 from tsp.serving import App, listening_socket, serve
 from tsp.web import Pages
+
+if TYPE_CHECKING:
+    from hsm import Token
+    from tsp.ca.authority import IssuingKey
+    from tsp.ca.responders import ResponderRenewal
+    from tsp.ca.store import CaStore
+    from tsp.core.database import Database
 
 log = logging.getLogger("tsp")
 
@@ -95,6 +102,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     database = runtime.database()
     stack.callback(database.close)
     issuers = {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))}
+    stack.enter_context(_background(_responder_renewal(runtime, store, token, database, issuers).run, "responders"))
     # Before anything is signed: certificates point to this list.
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
     publisher.publish()
@@ -121,6 +129,25 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         terms=terms(settings),
     )
     serve_engine(engine, socket_path(settings), randomness, limits=server_limits(settings))
+
+
+def _responder_renewal(
+    runtime: Runtime, store: "CaStore", token: "Token", database: "Database", issuers: Mapping[str, "IssuingKey"]
+) -> "ResponderRenewal":
+    """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
+    from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.plan import load_plan
+    from tsp.ca.profiles import load_profiles
+    from tsp.ca.responders import ResponderRenewal
+    from tsp.ca.urls import RepositoryUrls
+
+    settings = runtime.settings
+    profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
+    key = IssuingKey.of("infrastructure", store.infrastructure, token.signing_key("infrastructure-ca"))
+    both = {**issuers, "infrastructure": key}
+    authority = Authority(profiles, both, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
+    plan_file = settings.path(settings.ceremony)
+    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
 
 
 def qualified(settings: Settings) -> bool:
@@ -218,22 +245,24 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
 
 def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ca.store import CaStore
-    from tsp.ocsp.http import ocsp_app
+    from tsp.ocsp.http import database_responder, service
+    from tsp.ocsp.renewal import Delegations
     from tsp.ocsp.responder import Delegation
 
-    store = CaStore(runtime.settings.var / "ca")
+    terms = runtime.settings.ocsp
     token = stack.enter_context(runtime.open_token("ocsp"))
     database = runtime.database()
     stack.callback(database.close)
-    return ocsp_app(
-        delegations=[
-            Delegation(role, store.certificate(role), store.ocsp[role], token.signing_key(f"ocsp-{role}"))
-            for role in ("issuing", "infrastructure")
-        ],
-        database=database,
-        clock=runtime.clock,
-        validity_seconds=runtime.settings.ocsp.validity_seconds,
-    )
+    keys = {role: token.signing_key(f"ocsp-{role}") for role in ("issuing", "infrastructure")}
+
+    def delegations() -> list[Delegation]:
+        store = CaStore(runtime.settings.var / "ca")
+        return [Delegation(role, store.certificate(role), store.ocsp[role], key) for role, key in keys.items()]
+
+    present = delegations()
+    responder = database_responder(present, database, runtime.clock, terms.validity_seconds, terms.reuse_seconds)
+    stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
+    return service(responder, runtime.clock)
 
 
 def _idp(runtime: Runtime, stack: ExitStack) -> App:

@@ -88,7 +88,7 @@ def test_crl_and_responders_are_renewed(run: Run, context: CeremonyContext, cloc
     before = CaStore(context.directory)
     clock.advance(days=30)
     assert run("renew-crl") == (0, "CRL 2, valid until 2027-12-23T10:00:00+00:00\n")
-    assert run("renew-responders") == (0, "2 certificates renewed; restart the ocsp role\n")
+    assert run("renew-responders") == (0, "2 certificates renewed; the ocsp role takes them up\n")
     after = CaStore(context.directory)
     assert crl_facts(after.root_crl)[0] == 2
     assert after.ocsp != before.ocsp

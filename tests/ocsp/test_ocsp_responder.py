@@ -1,22 +1,29 @@
 """What the responder says, of whom, and who signs it."""
 
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from asn1crypto import ocsp as asn1_ocsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from starlette.testclient import TestClient
 
 from hsm import KeySpec
 from tests.ocsp.conftest import ELSEWHERE, GOOD, NEVER, REVOKED, REVOKED_AT, Responder, ResponderFactory, ask
 from tests.small_pki import BEGIN, Ca
 from tsp.ca.crl import REASONS
+from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid
+from tsp.ocsp.http import database_responder
+from tsp.ocsp.renewal import Delegations
+from tsp.ocsp.responder import Answer, GivenAnswers
 
 SUCCESS, STATUS = ocsp.OCSPResponseStatus.SUCCESSFUL, ocsp.OCSPCertStatus
 HASHES = [hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]  # noqa: S303  (older clients use SHA-1)
@@ -75,6 +82,72 @@ def test_a_revocation_shows_in_the_next_answer(responder: Responder, clock: Sett
     assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
 
 
+@pytest.mark.requirement("OCSP-1", "OCSP-2")
+def test_an_answer_is_given_again_for_a_while(responder: Responder, clock: SettableClock) -> None:
+    client, asked = responder.client(reuse_seconds=60), responder.query(GOOD)
+    first = posted(client, asked)
+    clock.advance(seconds=59)
+    assert posted(client, asked) == first
+    # Another form of the question is another question, and a nonce wants an answer of its own.
+    assert posted(client, responder.query(GOOD, algorithm=hashes.SHA1())) != first  # noqa: S303
+    assert ask(client, responder.query(GOOD, nonce=bytes(16))).produced_at_utc == clock.now()
+    clock.advance(seconds=1)
+    assert ask(client, asked).produced_at_utc == clock.now()
+
+
+@pytest.mark.requirement("OCSP-1", "CA-4")
+def test_a_revocation_ends_every_kept_answer_at_once(responder: Responder, clock: SettableClock) -> None:
+    # Two applications on one database are what two processes are.
+    clients = [responder.client(reuse_seconds=60) for _ in range(2)]
+    for client in clients:
+        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.GOOD
+    responder.revoke(GOOD, clock.now(), "superseded")
+    for client in clients:
+        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
+        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
+
+
+def test_what_is_not_known_is_never_kept(responder: Responder) -> None:
+    client, asked = responder.client(reuse_seconds=60), responder.query(NEVER)
+    assert ask(client, asked).certificate_status is STATUS.UNKNOWN
+    with responder.database.write() as session:
+        row = session.get_one(Certificate, serial_text(GOOD))
+        facts = {c.key: getattr(row, c.key) for c in Certificate.__table__.columns}
+        session.add(Certificate(**facts | {"serial": serial_text(NEVER)}))
+    assert ask(client, asked).certificate_status is STATUS.GOOD
+
+
+def test_only_so_many_answers_are_kept() -> None:
+    kept, moment = GivenAnswers(timedelta(seconds=60), most=2), datetime(2026, 1, 1, tzinfo=UTC)
+    template: Any = None
+    for number in range(3):
+        kept.keep((template, (bytes([number]),)), (None,), Answer(b"", moment, moment + timedelta(hours=1)))
+    found = [kept.find((template, (bytes([n]),)), (None,), moment) is not None for n in range(3)]
+    assert found == [False, True, True]
+
+
+@pytest.mark.requirement("OCSP-1")
+def test_renewed_certificates_are_taken_up_without_a_restart(responder: Responder, clock: SettableClock) -> None:
+    present = responder.delegations
+    at_work = database_responder(present, responder.database, clock, 3600, 60)
+    found = list(present)
+    watch = Delegations(at_work, lambda: found, present)
+    asked = responder.query(GOOD)
+    old = at_work.answer(asked).body
+    assert not watch.look()
+    assert at_work.answer(asked).body == old
+    renewed = responder.issuing.ocsp(present[0].signer.public_spki)
+    found[0] = replace(present[0], certificate=renewed)
+    assert watch.look()
+    (certificate,) = ocsp.load_der_ocsp_response(at_work.answer(asked).body).certificates
+    assert certificate.public_bytes(Encoding.DER) == renewed
+    found[0] = replace(present[0], certificate=present[1].certificate)
+    with pytest.raises(Invalid, match="ocsp-certificate-unfit"):
+        watch.look()
+    (certificate,) = ocsp.load_der_ocsp_response(at_work.answer(asked).body).certificates
+    assert certificate.public_bytes(Encoding.DER) == renewed
+
+
 @pytest.mark.requirement("OCSP-1")
 def test_what_was_never_issued_is_unknown(responder: Responder) -> None:
     client = responder.client()
@@ -82,6 +155,10 @@ def test_what_was_never_issued_is_unknown(responder: Responder) -> None:
     # The other authority's certificate was not issued by this one, whatever its serial number.
     asked = with_serial(responder.query(GOOD), ELSEWHERE)
     assert ask(client, asked).certificate_status is STATUS.UNKNOWN
+
+
+def posted(client: TestClient, asked: bytes) -> bytes:
+    return client.post("/", content=asked, headers={"content-type": "application/ocsp-request"}).content
 
 
 def with_serial(request: bytes, serial: int) -> bytes:

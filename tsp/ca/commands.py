@@ -193,7 +193,7 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
     def renew_the_responders() -> None:
         """Renew the OCSP responders' certificates (needs the token of the authorities)."""
         with _explained():
-            typer.echo(f"{renew_responder_certificates(context())} certificates renewed; restart the ocsp role")
+            typer.echo(f"{renew_responder_certificates(context())} certificates renewed; the ocsp role takes them up")
 
     return commands
 

@@ -205,7 +205,9 @@ class Time(Section):
 class Ocsp(Section):
     """OCSP responder: how long an answer may be relied on."""
 
-    validity_seconds: int = 3600
+    validity_seconds: int = Field(default=3600, ge=60, le=86_400)
+    #: How long an answer without nonce may be given again while the status is still the same; 0 signs each anew.
+    reuse_seconds: int = Field(default=60, ge=0, le=1800)
 
 
 class Log(Section):

@@ -26,16 +26,30 @@ _NOT_KEPT: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache, no-store"
 
 
 def ocsp_app(
-    *, delegations: Sequence[Delegation], database: Database, clock: Clock, validity_seconds: int, threads: int = 16
+    *,
+    delegations: Sequence[Delegation],
+    database: Database,
+    clock: Clock,
+    validity_seconds: int,
+    reuse_seconds: int = 0,
+    threads: int = 16,
 ) -> Service:
     """The ASGI application of the responder. Raises `Invalid` where a delegation does not hold."""
-    responder = OcspResponder(
+    responder = database_responder(delegations, database, clock, validity_seconds, reuse_seconds)
+    return service(responder, clock, threads=threads)
+
+
+def database_responder(
+    delegations: Sequence[Delegation], database: Database, clock: Clock, validity_seconds: int, reuse_seconds: int
+) -> OcspResponder:
+    """The responder that reads the certificate table."""
+    return OcspResponder(
         delegations=delegations,
         source=DatabaseSource(database),
         clock=clock,
         validity=timedelta(seconds=validity_seconds),
+        reuse=timedelta(seconds=reuse_seconds),
     )
-    return service(responder, clock, threads=threads)
 
 
 def service(responder: OcspResponder, clock: Clock, *, threads: int = 16) -> Service:
