@@ -260,7 +260,9 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
         return [Delegation(role, store.certificate(role), store.ocsp[role], key) for role, key in keys.items()]
 
     present = delegations()
-    responder = database_responder(present, database, runtime.clock, terms.validity_seconds, terms.reuse_seconds)
+    responder = database_responder(
+        present, database, runtime.clock, terms.validity_seconds, terms.reuse_seconds, terms.extended_revoke
+    )
     stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
     return service(responder, runtime.clock)
 

@@ -25,6 +25,7 @@ from tsp.ocsp.http import database_responder
 from tsp.ocsp.renewal import Delegations
 from tsp.ocsp.responder import Answer, GivenAnswers
 
+TYPE = {"content-type": "application/ocsp-request"}
 SUCCESS, STATUS = ocsp.OCSPResponseStatus.SUCCESSFUL, ocsp.OCSPCertStatus
 HASHES = [hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]  # noqa: S303  (older clients use SHA-1)
 
@@ -157,8 +158,34 @@ def test_what_was_never_issued_is_unknown(responder: Responder) -> None:
     assert ask(client, asked).certificate_status is STATUS.UNKNOWN
 
 
+@pytest.mark.requirement("OCSP-1")
+@pytest.mark.parametrize("nonce", [None, bytes(16)])
+def test_what_was_never_issued_may_be_told_as_revoked(responder: Responder, nonce: bytes | None) -> None:
+    client = responder.client(extended_revoke=True, reuse_seconds=60)
+    response = ask(client, responder.query(NEVER, nonce=nonce))
+    assert response.certificate_status is STATUS.REVOKED
+    assert response.revocation_reason is x509.ReasonFlags.certificate_hold
+    assert response.revocation_time_utc == datetime(1970, 1, 1, tzinfo=UTC)
+    told = {extension.oid.dotted_string for extension in response.extensions}
+    assert told == {"1.3.6.1.5.5.7.48.1.9"} | ({"1.3.6.1.5.5.7.48.1.2"} if nonce else set())
+    assert len(response.single_extensions) == 0
+    # It may still be issued: nobody keeps this answer, and what was issued is told as ever, without the extension.
+    assert "no-store" in client.post("/", content=responder.query(NEVER), headers=TYPE).headers["cache-control"]
+    good = ask(client, responder.query(GOOD))
+    assert (good.certificate_status, len(good.extensions)) == (STATUS.GOOD, 0)
+
+
+def test_the_same_question_twice_in_one_request_is_answered_twice(responder: Responder) -> None:
+    asked = asn1_ocsp.OCSPRequest.load(responder.query(GOOD))
+    one = asked["tbs_request"]["request_list"][0]
+    asked["tbs_request"]["request_list"] = [one, one]
+    answer = asn1_ocsp.OCSPResponse.load(posted(responder.client(reuse_seconds=60), asked.dump(force=True)))
+    states = [r["cert_status"].name for r in answer.basic_ocsp_response["tbs_response_data"]["responses"]]
+    assert states == ["good", "good"]
+
+
 def posted(client: TestClient, asked: bytes) -> bytes:
-    return client.post("/", content=asked, headers={"content-type": "application/ocsp-request"}).content
+    return client.post("/", content=asked, headers=TYPE).content
 
 
 def with_serial(request: bytes, serial: int) -> bytes:
@@ -171,7 +198,7 @@ def with_serial(request: bytes, serial: int) -> bytes:
 @pytest.mark.parametrize("serial", [-5, 0, 2**127, 2**159 - 1, 2**600])
 def test_odd_serial_numbers_are_unknown(responder: Responder, serial: int) -> None:
     asked = with_serial(responder.query(GOOD), serial)
-    reply = responder.client().post("/", content=asked, headers={"content-type": "application/ocsp-request"})
+    reply = responder.client().post("/", content=asked, headers=TYPE)
     answer = asn1_ocsp.OCSPResponse.load(reply.content, strict=True)
     (single,) = answer.basic_ocsp_response["tbs_response_data"]["responses"]
     assert single["cert_status"].name == "unknown"
@@ -234,7 +261,7 @@ def statuses(client_reply: bytes) -> list[str]:
 def test_several_certificates_are_answered_in_order(responder: Responder) -> None:
     stranger = responder.query(GOOD, issuer=Ca("Stranger"))
     body = several(responder.query(REVOKED), responder.query(GOOD), stranger, responder.query(NEVER))
-    reply = responder.client().post("/", content=body, headers={"content-type": "application/ocsp-request"})
+    reply = responder.client().post("/", content=body, headers=TYPE)
     assert statuses(reply.content) == ["revoked", "good", "unknown", "unknown"]
 
 
@@ -248,9 +275,7 @@ def test_too_many_certificates_are_malformed(responder: Responder) -> None:
     assert ask(client, several(*[responder.query(GOOD)] * 17)).response_status is (
         ocsp.OCSPResponseStatus.MALFORMED_REQUEST
     )
-    reply = client.post(
-        "/", content=several(*[responder.query(GOOD)] * 16), headers={"content-type": "application/ocsp-request"}
-    )
+    reply = client.post("/", content=several(*[responder.query(GOOD)] * 16), headers=TYPE)
     assert statuses(reply.content) == ["good"] * 16
 
 
@@ -329,9 +354,7 @@ def test_a_responder_must_belong_to_its_authority(responder: Responder) -> None:
 
 def test_times_are_whole_seconds_of_utc(responder: Responder, clock: SettableClock) -> None:
     clock.advance(seconds=0.999999)
-    reply = responder.client().post(
-        "/", content=responder.query(REVOKED), headers={"content-type": "application/ocsp-request"}
-    )
+    reply = responder.client().post("/", content=responder.query(REVOKED), headers=TYPE)
     data = asn1_ocsp.OCSPResponse.load(reply.content).basic_ocsp_response["tbs_response_data"]
     single = data["responses"][0]
     for moment in (data["produced_at"], single["this_update"], single["next_update"]):

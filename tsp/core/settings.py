@@ -206,6 +206,8 @@ class Ocsp(Section):
     """OCSP responder: how long an answer may be relied on."""
 
     validity_seconds: int = Field(default=3600, ge=60, le=86_400)
+    #: Whether a serial number that was never issued is told as revoked (RFC 6960, 2.2) instead of unknown.
+    extended_revoke: bool = False
     #: How long an answer without nonce may be given again while the status is still the same; 0 signs each anew.
     reuse_seconds: int = Field(default=60, ge=0, le=1800)
 

@@ -32,15 +32,21 @@ def ocsp_app(
     clock: Clock,
     validity_seconds: int,
     reuse_seconds: int = 0,
+    extended_revoke: bool = False,
     threads: int = 16,
 ) -> Service:
     """The ASGI application of the responder. Raises `Invalid` where a delegation does not hold."""
-    responder = database_responder(delegations, database, clock, validity_seconds, reuse_seconds)
+    responder = database_responder(delegations, database, clock, validity_seconds, reuse_seconds, extended_revoke)
     return service(responder, clock, threads=threads)
 
 
 def database_responder(
-    delegations: Sequence[Delegation], database: Database, clock: Clock, validity_seconds: int, reuse_seconds: int
+    delegations: Sequence[Delegation],
+    database: Database,
+    clock: Clock,
+    validity_seconds: int,
+    reuse_seconds: int,
+    extended_revoke: bool = False,
 ) -> OcspResponder:
     """The responder that reads the certificate table."""
     return OcspResponder(
@@ -49,6 +55,7 @@ def database_responder(
         clock=clock,
         validity=timedelta(seconds=validity_seconds),
         reuse=timedelta(seconds=reuse_seconds),
+        extended_revoke=extended_revoke,
     )
 
 

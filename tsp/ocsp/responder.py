@@ -21,6 +21,7 @@ from tsp.core.errors import Invalid, TspError, Unavailable
 from tsp.ocsp.request import IssuerId, OcspRequest, parse_request
 from tsp.ocsp.response import (
     GOOD,
+    NEVER_ISSUED,
     STATUSES,
     UNKNOWN,
     ResponderTemplate,
@@ -107,7 +108,8 @@ class OcspResponder:
     """Answers for several authorities, each with its own delegated key.
 
     `validity` is the time from thisUpdate to nextUpdate. An answer without nonce is given again for `reuse`, as
-    long as the status read anew is the one that it tells: a revocation shows at once, in every process. Raises
+    long as the status read anew is the one that it tells: a revocation shows at once, in every process. What was
+    never issued is never good (EN 319 411-1 OVR-6.6.3-02) but unknown, or with `extended_revoke` revoked. Raises
     `Invalid` (ocsp-certificate-unfit) where key, responder's certificate and authority do not belong together.
     """
 
@@ -119,12 +121,14 @@ class OcspResponder:
         clock: Clock,
         validity: timedelta,
         reuse: timedelta = timedelta(0),
+        extended_revoke: bool = False,
     ) -> None:
         self.delegate(delegations)
         self._given = GivenAnswers(reuse)
         self._source = source
         self._clock = clock
         self._validity = validity
+        self._never_issued = NEVER_ISSUED if extended_revoke else UNKNOWN
 
     def delegate(self, delegations: Sequence[Delegation]) -> None:
         """From now on these keys and certificates answer. Raises `Invalid` (ocsp-certificate-unfit), and leaves
@@ -163,11 +167,13 @@ class OcspResponder:
         question = issuer.template, tuple(c.encoded for c in request.certificates)
         if kept and (given := self._given.find(question, tuple(known.values()), now)) is not None:
             return given
+        told = {c: self._never_issued if k is None else _status(k) for c, k in known.items()}
         singles = [
-            single_response(c.encoded, _status(known.get(c)), now, next_update, issuer.extensions(known.get(c)))
+            single_response(c.encoded, told.get(c, UNKNOWN), now, next_update, issuer.extensions(known.get(c)))
             for c in request.certificates
         ]
-        data = issuer.template.response_data(now, singles, request.nonce)
+        extended = NEVER_ISSUED in told.values()
+        data = issuer.template.response_data(now, singles, request.nonce, extended_revoke=extended)
         body = issuer.template.response(data, issuer.sign(data))
         if not kept:
             return Answer(body)
@@ -183,10 +189,8 @@ class OcspResponder:
         return next(iter(named.values()))
 
 
-def _status(known: CertificateStatus | None) -> bytes:
-    """CertStatus. What was never issued is unknown, never good (EN 319 411-1 OVR-6.6.3-02)."""
-    if known is None:
-        return UNKNOWN
+def _status(known: CertificateStatus) -> bytes:
+    """CertStatus of a certificate that was issued."""
     if known.revoked_at is None:
         return GOOD
     return revoked(known.revoked_at, REASONS.get(known.reason or "", 0))
