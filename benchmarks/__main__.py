@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from benchmarks import engine_signature, key_cycle, pades
+from benchmarks import engine_signature, key_cycle, pades, services
 from benchmarks.runner import Measured, table, write
 
 OUTPUT = Path(__file__).resolve().parent.parent / "var" / "bench" / "results.json"
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Measured]]] = {
     **{name: partial(pades.measure, name) for name in pades.SAMPLES},
     "key-cycle": key_cycle.measure,
     "engine-signature": engine_signature.measure,
+    "services": services.measure,
 }
 
 
