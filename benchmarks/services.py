@@ -144,7 +144,7 @@ def _served(kind: str, place: Path) -> Iterator[str]:
     """The service in a process of its own; its address."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "benchmarks.serving", kind, str(place), str(port)]
+    command = [sys.executable, "-m", "benchmarks.service_process", kind, str(place), str(port)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         _await(process, port)

@@ -1,4 +1,4 @@
-"""One service for the benchmarks as a process: `python -m benchmarks.serving tsa|ocsp|empty DIRECTORY PORT`.
+"""One service for the benchmarks as a process: `python -m benchmarks.service_process tsa|ocsp|empty DIRECTORY PORT`.
 
 `DIRECTORY` holds the tokens, the certificates and the database that `benchmarks.services` made.
 """
