@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
-from benchmarks import engine_batch, engine_signature, key_cycle, pades, table_size, worker_memory
+from benchmarks import engine_batch, engine_signature, key_cycle, pades, services, table_size, worker_memory
 from benchmarks.runner import Measured, table, write
 
 OUTPUT = Path(__file__).resolve().parent.parent / "var" / "bench" / "results.json"
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Measured]]] = {
     "engine-batch": engine_batch.measure,
     "worker-memory": worker_memory.measure,
     "table-size": table_size.measure,
+    "services": services.measure,
 }
 
 

@@ -11,6 +11,7 @@ from sandbox.instance import initialise, load
 from sandbox.randomness import SystemRandomness
 from sandbox.server import serve as serve_all
 from sandbox.settings import ConfigurationError, load_settings
+from sandbox.time_server import serve as serve_time
 from sandbox.witness import make_key, serve_witness
 
 Directory = Annotated[Path | None, typer.Option("--dir", help="The sandbox's directory [var/instance/sandbox].")]
@@ -42,6 +43,12 @@ def serve(directory: Directory = None, config: Config = None) -> None:
 def witness(directory: Directory = None, config: Config = None) -> None:
     """Run the log witness, a process of its own, until Ctrl-C."""
     serve_witness(load_settings(config, directory), SystemClock())
+
+
+@app.command()
+def time(ports: Annotated[str, typer.Option(help="UDP ports, one for each server.")] = "0,0,0", http: int = 0) -> None:
+    """Run time servers (SNTP) that can be told to lie, until Ctrl-C; orders go to the port `http`."""
+    asyncio.run(serve_time([int(port) for port in ports.split(",")], http, SystemClock()))
 
 
 def main() -> None:

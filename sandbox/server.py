@@ -25,7 +25,7 @@ from sandbox.settings import ConfigurationError
 _END_SECONDS = 2
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """A uvicorn server that leaves the signals to the one loop that runs them all."""
 
     @contextlib.contextmanager
@@ -59,7 +59,7 @@ async def serve(instance: Instance, clock: Clock, randomness: Randomness) -> Non
             ),
             "branch": branch_app(Branch(instance.settings.branch.name, client, instance.settings.limits)),
         }
-        servers = {name: _Server(configuration(app)) for name, app in apps.items()}
+        servers = {name: Server(configuration(app)) for name, app in apps.items()}
 
         def end() -> None:
             mailbox.store.close()

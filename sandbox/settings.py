@@ -39,6 +39,7 @@ class Urls(Section):
     ocsp: str = "http://localhost:8404"
     repository: str = "http://localhost:8405"
     log: str = "http://localhost:8406"
+    qtsa: str = "http://localhost:8407"
     mailbox: str = "http://localhost:8411"
     phone: str = "http://localhost:8412"
     register_: str = Field(default="http://localhost:8413", alias="register")

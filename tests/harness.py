@@ -40,7 +40,7 @@ class Platform:
     @property
     def urls(self) -> dict[str, str]:
         """Origins of all faces and of the sandbox's servers."""
-        names = ("sign", "idp", "validate", "tsa", "ocsp", "repository", "log")
+        names = ("sign", "idp", "validate", "tsa", "ocsp", "repository", "log", "qtsa")
         faces = {name: f"http://localhost:{self.hundred}{i:02d}" for i, name in enumerate(names)}
         sandbox = {n: f"http://localhost:{self.hundred}{i}" for n, i in _SANDBOX_PORTS.items() if n != "smtp"}
         return faces | sandbox

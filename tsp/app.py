@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from sqlalchemy.orm import Session
@@ -23,10 +24,15 @@ from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
 from tsp.core.settings import Role, Settings, load_settings, process_name
-from tsp.runtime import Runtime
+from tsp.runtime import TOKEN_OF_ROLE, Runtime
 from tsp.serving import App, inherited_socket, listening_socket, serve
 from tsp.token_watch import TokenWatch
 from tsp.web import Pages
+
+if TYPE_CHECKING:
+    from tsp.ca.authority import IssuingKey
+    from tsp.ca.responders import ResponderRenewal
+    from tsp.ca.store import CaStore
 
 log = logging.getLogger("tsp")
 
@@ -134,6 +140,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     with database.read() as session:
         clock = _guarded_clock(runtime, last_recorded(session, writer))
     issuers = {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))}
+    stack.enter_context(_background(_responder_renewal(runtime, store, token, database, issuers).run, "responders"))
     # Before anything is signed: certificates point to this list.
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
     publisher.publish()
@@ -160,6 +167,25 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         terms=terms(settings),
     )
     serve_engine(engine, socket_path(settings, runtime.number), randomness, limits=server_limits(settings))
+
+
+def _responder_renewal(
+    runtime: Runtime, store: "CaStore", token: hsm.Token, database: Database, issuers: Mapping[str, "IssuingKey"]
+) -> "ResponderRenewal":
+    """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
+    from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.plan import load_plan
+    from tsp.ca.profiles import load_profiles
+    from tsp.ca.responders import ResponderRenewal
+    from tsp.ca.urls import RepositoryUrls
+
+    settings = runtime.settings
+    profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
+    key = IssuingKey.of("infrastructure", store.infrastructure, token.signing_key("infrastructure-ca"))
+    both = {**issuers, "infrastructure": key}
+    authority = Authority(profiles, both, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
+    plan_file = settings.path(settings.ceremony)
+    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
 
 
 def qualified(settings: Settings) -> bool:
@@ -204,54 +230,81 @@ def _repository(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:
+    return _stamping(runtime, stack, "tsa")
+
+
+def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
+    return _stamping(runtime, stack, "qtsa")
+
+
+def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
     from tsp.audit.entries import Writer, record
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
+    from tsp.tsa.installation import terms_of, time_guard
     from tsp.tsa.journal import Batch
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
-    token = _watched_token(runtime, stack, "tsu")
+    terms = terms_of(settings, role)
+    token = _watched_token(runtime, stack, TOKEN_OF_ROLE[role])
     database = runtime.database()
     stack.callback(database.close)
-    writer = Writer(process_name("tsa", runtime.number), runtime.randomness, runtime.clock)
+    writer = Writer(process_name(role, runtime.number), runtime.randomness, runtime.clock)
 
     def log_batch(session: Session, batch: Batch) -> None:
         record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
-    return tsa_app(
+    guard = time_guard(
+        settings.time,
+        accuracy_ms=terms.accuracy_ms,
+        outbound=runtime.outbound(),
+        clock=runtime.clock,
+        randomness=runtime.randomness,
         database=database,
-        signer=token.signing_key("tsu"),
-        certificate=store.tsu,
+        writer=writer,
+    )
+    if guard is not None:
+        stack.enter_context(_background(guard.run, "time"))
+    return tsa_app(
+        guard=guard,
+        database=database,
+        signer=token.signing_key(terms.unit),
+        certificate=store.certificate(terms.unit),
         chain=[store.infrastructure],
         clock=runtime.clock,
         randomness=runtime.randomness,
-        policy=settings.tsa.policy,
-        accuracy_ms=settings.tsa.accuracy_ms,
-        max_clock_jump_ms=settings.tsa.max_clock_jump_ms,
+        policy=terms.policy,
+        accuracy_ms=terms.accuracy_ms,
+        max_clock_jump_ms=terms.max_clock_jump_ms,
         on_batch=log_batch,
         troubles=runtime.troubles,
+        qualified=terms.qualified,
     )
 
 
 def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ca.store import CaStore
-    from tsp.ocsp.http import ocsp_app
+    from tsp.ocsp.http import database_responder, service
+    from tsp.ocsp.renewal import Delegations
     from tsp.ocsp.responder import Delegation
 
-    store = CaStore(runtime.settings.var / "ca")
+    terms = runtime.settings.ocsp
     token = _watched_token(runtime, stack, "ocsp")
     database = runtime.database()
     stack.callback(database.close)
-    return ocsp_app(
-        delegations=[
-            Delegation(role, store.certificate(role), store.ocsp[role], token.signing_key(f"ocsp-{role}"))
-            for role in ("issuing", "infrastructure")
-        ],
-        database=database,
-        clock=runtime.clock,
-        guard=_guarded_clock(runtime),
-        validity_seconds=runtime.settings.ocsp.validity_seconds,
+    keys = {role: token.signing_key(f"ocsp-{role}") for role in ("issuing", "infrastructure")}
+
+    def delegations() -> list[Delegation]:
+        store = CaStore(runtime.settings.var / "ca")
+        return [Delegation(role, store.certificate(role), store.ocsp[role], key) for role, key in keys.items()]
+
+    present = delegations()
+    clock = _guarded_clock(runtime)
+    responder = database_responder(
+        present, database, clock, terms.validity_seconds, terms.reuse_seconds, terms.extended_revoke
     )
+    stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
+    return service(responder, runtime.clock)
 
 
 def _idp(runtime: Runtime, stack: ExitStack) -> App:
@@ -298,6 +351,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
     isolated = runtime.isolated()
     stack.callback(isolated.close)
     trust = TrustAnchors.of_installation(settings.var / "ca")
+    origins = {"tsa": settings.urls.tsa, "qtsa": settings.urls.qtsa}
     return sign_app(
         pages=_pages(runtime, "sign", form_action=(settings.urls.idp,)),
         database=database,
@@ -313,7 +367,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
         validator=OwnValidator(trust, isolated, clock, 2 * settings.sign.max_document_bytes),
         client_id="enkrat-sign",
         issuer=settings.urls.idp,
-        tsa_url=settings.urls.tsa,
+        tsa_urls={kind: origins[service] for kind, service in settings.sign.time_stamps.items()},
         log_url=settings.urls.log,
         packages=EvidencePackages(
             database, lambda: installed_key(settings), lambda: [one.key for one in witnesses(settings)]
@@ -399,6 +453,7 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
     "validate": _validate,
     "ocsp": _ocsp,
     "tsa": _tsa,
+    "qtsa": _qtsa,
     "repository": _repository,
     "log": _log,
 }

@@ -25,10 +25,11 @@ TOKEN_OF_ROLE = {
     "notify": "identity",
     "sign": "site",
     "tsa": "tsu",
+    "qtsa": "qtsu",
     "ocsp": "ocsp",
     "log": "log",
 }
-TOKENS = ("root", "ca", "identity", "site", "tsu", "ocsp", "log")
+TOKENS = ("root", "ca", "identity", "site", "tsu", "qtsu", "ocsp", "log")
 
 
 @dataclass

@@ -92,6 +92,7 @@ EKU_OF_TSU = "etsi.en_319_412_2.gen-4.3.10-1.eku_extension_is_critical"
 FALSE_FINDINGS = {
     # EN 319 422, 6.4 overrides EN 319 412-2: RFC 3161, 2.3 wants the key purpose of a unit critical.
     "tsu": {EKU_OF_TSU},
+    "qtsu": {EKU_OF_TSU},
     # EN 319 412-2, 4.3.11-1A and 4.4.1-1 exempt responders, which the linter does not know.
     "ocsp-responder": {
         "etsi.en_319_412_2.gen-4.3.11-2.crldp_extension_missing",

@@ -31,7 +31,7 @@ def room(token_factory: TokenFactory, tmp_path: Path, clock: SettableClock, rand
     pin = tmp_path / "pins" / "root.pin"
     write_private(pin, b"123456-test\n")
     return CeremonyRoom(
-        tokens={name: token_factory(name) for name in ("root", "ca", "tsu", "ocsp")},
+        tokens={name: token_factory(name) for name in ("root", "ca", "tsu", "qtsu", "ocsp")},
         profiles=profiles(),
         urls=URLS,
         directory=tmp_path / "ca",
@@ -47,7 +47,7 @@ def held_ceremony(softhsm_directory: Path, tmp_path_factory: pytest.TempPathFact
     """The artefacts of one ceremony, for tests that only read them."""
     here = tmp_path_factory.mktemp("held")
     tokens = {}
-    for name in ("root", "ca", "tsu", "ocsp"):
+    for name in ("root", "ca", "tsu", "qtsu", "ocsp"):
         softhsm.create_token(softhsm_directory, f"held-{name}", pin="123456-test", so_pin="654321-test")
         tokens[name] = hsm.Token.open(softhsm.find_module(), f"held-{name}", "123456-test")
     pin, clock = here / "root.pin", SettableClock(NOW)

@@ -46,6 +46,7 @@ KINDS: list[tuple[str, SubjectName, str, tuple[str, ...]]] = [
     ("qualified", PersonName(None, None, "SI", "17", pseudonym="Sova"), "issuing", ()),
     ("qualified", PersonName(None, "Novak", "SI", "17"), "issuing", ()),
     ("tsu", SERVICE, "infrastructure", ()),
+    ("qtsu", SERVICE, "infrastructure", ()),
     ("ocsp-responder", SERVICE, "issuing", ()),
     ("ocsp-responder", SERVICE, "infrastructure", ()),
     ("tls-server", SERVER, "infrastructure", ("sign.example.si", "www.example.si")),

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,12 @@ from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.crl import RevokedCertificate
 from tsp.ca.plan import ENTRIES, CeremonyPlan
 from tsp.ca.publication import crl_facts
+from tsp.ca.responders import ResponderRenewal
 from tsp.ca.store import CaStore, sha256_hex
+from tsp.ca.tables import serial_text, status
 from tsp.ca.upkeep import renew_responders, renew_root_crl, verify_ceremony
 from tsp.core.clock import SettableClock, SystemClock
+from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, NotFound, Unavailable
 from tsp.core.files import write_private
 
@@ -72,9 +78,9 @@ def test_openssl_accepts_every_artefact(plan: CeremonyPlan, artefacts: Path, tmp
     verify = ["verify", "-x509_strict", "-attime", moment, "-CAfile", here / "root.pem"]
     for name in ("issuing", "infrastructure"):
         assert openssl(*verify, "-CRLfile", crl, "-crl_check", here / f"{name}.pem").endswith("OK\n")
-    for name in ("tsu", "ocsp-issuing", "ocsp-infrastructure"):
+    for name in ("tsu", "qtsu", "ocsp-issuing", "ocsp-infrastructure"):
         above = here / f"{plan.entries[name].issuer}.pem"
-        purpose = ["-purpose", "timestampsign"] if name == "tsu" else []
+        purpose = ["-purpose", "timestampsign"] if name in ("tsu", "qtsu") else []
         assert openssl(*verify, *purpose, "-untrusted", above, here / f"{name}.pem").endswith("OK\n")
     assert "OCSP helper : Yes" in openssl("x509", "-in", here / "ocsp-issuing.pem", "-noout", "-purpose")
 
@@ -280,6 +286,54 @@ def test_responders_are_certified_anew_with_the_same_keys(
         assert new.not_valid_before == clock.now()
         assert (row.der, row.issuer) == (after.ocsp[issuer], issuer)
     assert verify_ceremony(room.directory, clock.now()) == []
+
+
+@pytest.mark.requirement("OCSP-1")
+def test_responders_are_renewed_by_themselves_well_before_their_end(
+    plan: CeremonyPlan, room: CeremonyRoom, clock: SettableClock, database: Database
+) -> None:
+    run_ceremony(plan, room)
+    store = CaStore(room.directory)
+    issuers = {
+        role: IssuingKey.of(role, store.certificate(role), room.tokens["ca"].signing_key(f"{role}-ca"))
+        for role in ("issuing", "infrastructure")
+    }
+    authority = Authority(room.profiles, issuers, room.urls, clock, room.randomness)
+    renewal = ResponderRenewal(room.directory, lambda: plan, authority, database, clock)
+    clock.advance(days=55)
+    assert renewal.renew() == 0
+    clock.advance(days=1)
+    # Of five that look at the same time one renews.
+    with ThreadPoolExecutor(5) as threads:
+        assert sorted(f.result() for f in [threads.submit(renewal.renew) for _ in range(5)]) == [0, 0, 0, 0, 2]
+    with database.read() as session:
+        for issuer, der in CaStore(room.directory).ocsp.items():
+            assert der != store.ocsp[issuer]
+            known = status(session, issuer, serial_text(x509.Certificate.load(der).serial_number))
+            assert known is not None
+            assert not known.revoked
+    assert verify_ceremony(room.directory, clock.now()) == []
+
+
+def test_a_renewal_that_fails_is_told_and_tried_again(
+    plan: CeremonyPlan, room: CeremonyRoom, clock: SettableClock, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_ceremony(plan, room)
+    store, tries, stop = CaStore(room.directory), [0], threading.Event()
+
+    def missing() -> CeremonyPlan:
+        tries[0] += 1
+        if tries[0] == 2:
+            stop.set()
+        raise Invalid("ceremony-plan-invalid", "There is none.")
+
+    key = IssuingKey.of("issuing", store.issuing, room.tokens["ca"].signing_key("issuing-ca"))
+    authority = Authority(room.profiles, {"issuing": key}, room.urls, clock, room.randomness)
+    clock.advance(days=60)
+    ResponderRenewal(room.directory, missing, authority, database, clock, look=timedelta(milliseconds=1)).run(stop)
+    assert tries == [2]
+    assert "ceremony-plan-invalid" in caplog.text
+    assert CaStore(room.directory).ocsp == store.ocsp
 
 
 def test_key_in_the_token_must_be_the_one_in_the_certificate(plan: CeremonyPlan, room: CeremonyRoom) -> None:

@@ -33,7 +33,7 @@ def context(
     settings = load_settings(ROOT / "conf" / "tsp.toml").model_copy(update={"var": tmp_path})
     # A label has 32 bytes at most; the end of the directory's name tells the tests apart.
     mark = f"{abs(hash(str(tmp_path))):x}"[:12]
-    for name in ("root", "ca", "tsu", "ocsp"):
+    for name in ("root", "ca", "tsu", "qtsu", "ocsp"):
         softhsm.create_token(softhsm_directory, f"{name}-{mark}", pin=PIN, so_pin="654321-test")
     pin = tmp_path / "pins" / "root.pin"
     write_private(pin, PIN.encode())
@@ -68,8 +68,8 @@ def test_ceremony_is_held_once_verified_and_registered(run: Run, context: Ceremo
     code, output = run("run")
     assert code == 0
     assert set(json.loads(output)) == {
-        "root.pem", "issuing.pem", "infrastructure.pem", "tsu.pem", "ocsp-issuing.pem", "ocsp-infrastructure.pem",
-        "root.crl",
+        "root.pem", "issuing.pem", "infrastructure.pem", "tsu.pem", "qtsu.pem", "ocsp-issuing.pem",
+        "ocsp-infrastructure.pem", "root.crl",
     }  # fmt: skip
     assert run("verify") == (0, "All artefacts are what the transcript says.\n")
     transcript = json.loads((context.directory / "transcript.json").read_bytes())
@@ -88,7 +88,7 @@ def test_crl_and_responders_are_renewed(run: Run, context: CeremonyContext, cloc
     before = CaStore(context.directory)
     clock.advance(days=30)
     assert run("renew-crl") == (0, "CRL 2, valid until 2027-12-23T10:00:00+00:00\n")
-    assert run("renew-responders") == (0, "2 certificates renewed; restart the ocsp role\n")
+    assert run("renew-responders") == (0, "2 certificates renewed; the ocsp role takes them up\n")
     after = CaStore(context.directory)
     assert crl_facts(after.root_crl)[0] == 2
     assert after.ocsp != before.ocsp

@@ -63,6 +63,7 @@ def test_production_plan_can_be_written(tmp_path: Path) -> None:
         ([("Enkrat TEST TSU 1", "Enkrat TEST Root CA")], "common name"),
         ([('label = "ocsp-infrastructure"', 'label = "ocsp-issuing"')], "label of its own"),
         ([('profile = "tsu"\nissuer = "infrastructure"', 'profile = "tsu"\nissuer = "issuing"')], "tsu is issued by"),
+        ([('token = "qtsu"', 'token = "tsu"')], "token of their own (EN 319 421"),
         ([("crl_days = 365", "crl_days = 367")], "crl_days"),
         ([("crl_days = 365", "crl_dais = 365")], "did you mean crl_days?"),
         ([('label = "tsu"', 'lable = "tsu"')], "tsu.lable: unknown key, did you mean label?"),

@@ -18,6 +18,7 @@ def test_shipped_profiles_are_the_kinds_that_the_platform_issues() -> None:
     assert set(profiles()) == {
         *ONE_TIME,
         "ocsp-responder",
+        "qtsu",
         "root-ca",
         "subordinate-ca",
         "tls-server",
@@ -130,7 +131,9 @@ def test_forbidden_combination_is_refused(tmp_path: Path, name: str, changes: di
     assert caught.value.facts == {"file": f"{name}.toml"}
 
 
-@pytest.mark.parametrize("name", [*ONE_TIME, "tsu", "ocsp-responder", "tls-server", "root-ca", "subordinate-ca"])
+@pytest.mark.parametrize(
+    "name", [*ONE_TIME, "tsu", "qtsu", "ocsp-responder", "tls-server", "root-ca", "subordinate-ca"]
+)
 def test_unchanged_profile_passes_the_same_way(tmp_path: Path, name: str) -> None:
     _write(tmp_path, name, {})
     assert load_profiles(tmp_path, ARC)[name] == profiles()[name]

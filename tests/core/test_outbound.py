@@ -1,6 +1,7 @@
 """The one way out: listed addresses only, bounded in size and time."""
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -78,3 +79,38 @@ def test_nobody_there_is_unavailable() -> None:
 def test_other_addresses_are_invalid(url: str) -> None:
     with pytest.raises(Invalid, match="url-invalid"):
         Outbound().request("GET", url)
+
+
+@pytest.fixture
+def echo() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(20)
+        yield peer
+
+
+def test_one_datagram_goes_and_one_comes_back_from_whom_was_asked(echo: socket.socket) -> None:
+    port = echo.getsockname()[1]
+    door = Outbound(internal=frozenset({f"localhost:{port}"}))
+
+    def answer() -> None:
+        asked, back = echo.recvfrom(100)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"from a stranger", back)
+        echo.sendto(asked[::-1], back)
+        echo.sendto(b"x" * 11, echo.recvfrom(100)[1])
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert door.datagram("localhost", port, b"abc", timeout=20, max_bytes=10) == b"cba"
+    with pytest.raises(Unavailable, match="peer-unavailable"):
+        door.datagram("localhost", port, b"abc", timeout=20, max_bytes=10)
+    thread.join()
+
+
+def test_datagrams_go_to_listed_addresses_only_and_are_not_waited_for_long(echo: socket.socket) -> None:
+    port = echo.getsockname()[1]
+    with pytest.raises(Refused, match="address-refused"):
+        Outbound().datagram("localhost", port, b"abc", timeout=1, max_bytes=10)
+    with pytest.raises(Unavailable, match="peer-unavailable"):
+        Outbound(internal=frozenset({f"localhost:{port}"})).datagram("localhost", port, b"a", timeout=0.05, max_bytes=9)

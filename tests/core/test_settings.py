@@ -38,6 +38,10 @@ def test_demo_configuration_is_complete() -> None:
         ('key_file = "public', 'key = "x", key_file = "public', "a witness has either key or key_file"),
         ("min_witnesses = 1", "min_witnesses = 2", "min_witnesses is larger than the number of witnesses"),
         ("[mail]", '[sign]\nembedded_files = "perhaps"\n[mail]', "sign.embedded_files: "),
+        ("sources = []", 'sources = ["a.si", "a.si"]', "every time source counts once"),
+        ('qtsa = "http://localhost:8407"', 'qtsa = "http://localhost:8403"', "an address of their own"),
+        ("sources = []", 'sources = ["a b"]', "time.sources.0: "),
+        ("sources = []", 'sources = ["a.si:123"]\ntolerance_ms = 500', "below tsa.accuracy_ms"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:

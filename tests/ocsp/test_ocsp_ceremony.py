@@ -41,7 +41,7 @@ def room(token_factory: TokenFactory, tmp_path: Path, clock: SettableClock, rand
     pin = tmp_path / "root.pin"
     write_private(pin, b"123456-test\n")
     return CeremonyRoom(
-        tokens={name: token_factory(name) for name in ("root", "ca", "tsu", "ocsp")},
+        tokens={name: token_factory(name) for name in ("root", "ca", "tsu", "qtsu", "ocsp")},
         profiles=profiles(),
         urls=URLS,
         directory=tmp_path / "ca",
@@ -61,11 +61,12 @@ def store(room: CeremonyRoom, database: Database, clock: SettableClock) -> CaSto
     return CaStore(room.directory)
 
 
-def stamp(room: CeremonyRoom, store: CaStore, database: Database) -> cms.ContentInfo:
+def stamp(room: CeremonyRoom, store: CaStore, database: Database, unit: str = "tsu") -> cms.ContentInfo:
     app = tsa_app(
-        signer=room.tokens["tsu"].signing_key("tsu"),
-        certificate=store.tsu,
-        chain=store.chain("tsu")[1:-1],
+        qualified=unit == "qtsu",
+        signer=room.tokens[unit].signing_key(unit),
+        certificate=store.certificate(unit),
+        chain=store.chain(unit)[1:-1],
         policy=POLICY,
         accuracy_ms=500,
         max_clock_jump_ms=500,
@@ -96,11 +97,12 @@ def status(room: CeremonyRoom, store: CaStore, database: Database, certificate: 
 
 
 @pytest.mark.requirement("TSA-1", "OCSP-1", "OCSP-2", "CA-1")
+@pytest.mark.parametrize("unit", ["tsu", "qtsu"])
 def test_a_time_stamp_validates_with_the_responders_answer(
-    room: CeremonyRoom, store: CaStore, database: Database, clock: SettableClock
+    room: CeremonyRoom, store: CaStore, database: Database, clock: SettableClock, unit: str
 ) -> None:
-    token = stamp(room, store, database)
-    answer = status(room, store, database, store.tsu, store.infrastructure)
+    token = stamp(room, store, database, unit)
+    answer = status(room, store, database, store.certificate(unit), store.infrastructure)
     assert ocsp.load_der_ocsp_response(answer).certificate_status is ocsp.OCSPCertStatus.GOOD
 
     async def validate() -> dict[str, Any]:

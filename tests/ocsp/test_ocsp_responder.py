@@ -1,23 +1,31 @@
 """What the responder says, of whom, and who signs it."""
 
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from asn1crypto import ocsp as asn1_ocsp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from starlette.testclient import TestClient
 
 from hsm import KeySpec
 from tests.ocsp.conftest import ELSEWHERE, GOOD, NEVER, REVOKED, REVOKED_AT, Responder, ResponderFactory, ask
 from tests.small_pki import BEGIN, Ca
 from tsp.ca.crl import REASONS
+from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid
+from tsp.ocsp.http import database_responder
+from tsp.ocsp.renewal import Delegations
+from tsp.ocsp.responder import Answer, GivenAnswers
 
+TYPE = {"content-type": "application/ocsp-request"}
 SUCCESS, STATUS = ocsp.OCSPResponseStatus.SUCCESSFUL, ocsp.OCSPCertStatus
 HASHES = [hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]  # noqa: S303  (older clients use SHA-1)
 
@@ -75,6 +83,72 @@ def test_a_revocation_shows_in_the_next_answer(responder: Responder, clock: Sett
     assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
 
 
+@pytest.mark.requirement("OCSP-1", "OCSP-2")
+def test_an_answer_is_given_again_for_a_while(responder: Responder, clock: SettableClock) -> None:
+    client, asked = responder.client(reuse_seconds=60), responder.query(GOOD)
+    first = posted(client, asked)
+    clock.advance(seconds=59)
+    assert posted(client, asked) == first
+    # Another form of the question is another question, and a nonce wants an answer of its own.
+    assert posted(client, responder.query(GOOD, algorithm=hashes.SHA1())) != first  # noqa: S303
+    assert ask(client, responder.query(GOOD, nonce=bytes(16))).produced_at_utc == clock.now()
+    clock.advance(seconds=1)
+    assert ask(client, asked).produced_at_utc == clock.now()
+
+
+@pytest.mark.requirement("OCSP-1", "CA-4")
+def test_a_revocation_ends_every_kept_answer_at_once(responder: Responder, clock: SettableClock) -> None:
+    # Two applications on one database are what two processes are.
+    clients = [responder.client(reuse_seconds=60) for _ in range(2)]
+    for client in clients:
+        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.GOOD
+    responder.revoke(GOOD, clock.now(), "superseded")
+    for client in clients:
+        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
+        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
+
+
+def test_what_is_not_known_is_never_kept(responder: Responder) -> None:
+    client, asked = responder.client(reuse_seconds=60), responder.query(NEVER)
+    assert ask(client, asked).certificate_status is STATUS.UNKNOWN
+    with responder.database.write() as session:
+        row = session.get_one(Certificate, serial_text(GOOD))
+        facts = {c.key: getattr(row, c.key) for c in Certificate.__table__.columns}
+        session.add(Certificate(**facts | {"serial": serial_text(NEVER)}))
+    assert ask(client, asked).certificate_status is STATUS.GOOD
+
+
+def test_only_so_many_answers_are_kept() -> None:
+    kept, moment = GivenAnswers(timedelta(seconds=60), most=2), datetime(2026, 1, 1, tzinfo=UTC)
+    template: Any = None
+    for number in range(3):
+        kept.keep((template, (bytes([number]),)), (None,), Answer(b"", moment, moment + timedelta(hours=1)))
+    found = [kept.find((template, (bytes([n]),)), (None,), moment) is not None for n in range(3)]
+    assert found == [False, True, True]
+
+
+@pytest.mark.requirement("OCSP-1")
+def test_renewed_certificates_are_taken_up_without_a_restart(responder: Responder, clock: SettableClock) -> None:
+    present = responder.delegations
+    at_work = database_responder(present, responder.database, clock, 3600, 60)
+    found = list(present)
+    watch = Delegations(at_work, lambda: found, present)
+    asked = responder.query(GOOD)
+    old = at_work.answer(asked).body
+    assert not watch.look()
+    assert at_work.answer(asked).body == old
+    renewed = responder.issuing.ocsp(present[0].signer.public_spki)
+    found[0] = replace(present[0], certificate=renewed)
+    assert watch.look()
+    (certificate,) = ocsp.load_der_ocsp_response(at_work.answer(asked).body).certificates
+    assert certificate.public_bytes(Encoding.DER) == renewed
+    found[0] = replace(present[0], certificate=present[1].certificate)
+    with pytest.raises(Invalid, match="ocsp-certificate-unfit"):
+        watch.look()
+    (certificate,) = ocsp.load_der_ocsp_response(at_work.answer(asked).body).certificates
+    assert certificate.public_bytes(Encoding.DER) == renewed
+
+
 @pytest.mark.requirement("OCSP-1")
 def test_what_was_never_issued_is_unknown(responder: Responder) -> None:
     client = responder.client()
@@ -82,6 +156,36 @@ def test_what_was_never_issued_is_unknown(responder: Responder) -> None:
     # The other authority's certificate was not issued by this one, whatever its serial number.
     asked = with_serial(responder.query(GOOD), ELSEWHERE)
     assert ask(client, asked).certificate_status is STATUS.UNKNOWN
+
+
+@pytest.mark.requirement("OCSP-1")
+@pytest.mark.parametrize("nonce", [None, bytes(16)])
+def test_what_was_never_issued_may_be_told_as_revoked(responder: Responder, nonce: bytes | None) -> None:
+    client = responder.client(extended_revoke=True, reuse_seconds=60)
+    response = ask(client, responder.query(NEVER, nonce=nonce))
+    assert response.certificate_status is STATUS.REVOKED
+    assert response.revocation_reason is x509.ReasonFlags.certificate_hold
+    assert response.revocation_time_utc == datetime(1970, 1, 1, tzinfo=UTC)
+    told = {extension.oid.dotted_string for extension in response.extensions}
+    assert told == {"1.3.6.1.5.5.7.48.1.9"} | ({"1.3.6.1.5.5.7.48.1.2"} if nonce else set())
+    assert len(response.single_extensions) == 0
+    # It may still be issued: nobody keeps this answer, and what was issued is told as ever, without the extension.
+    assert "no-store" in client.post("/", content=responder.query(NEVER), headers=TYPE).headers["cache-control"]
+    good = ask(client, responder.query(GOOD))
+    assert (good.certificate_status, len(good.extensions)) == (STATUS.GOOD, 0)
+
+
+def test_the_same_question_twice_in_one_request_is_answered_twice(responder: Responder) -> None:
+    asked = asn1_ocsp.OCSPRequest.load(responder.query(GOOD))
+    one = asked["tbs_request"]["request_list"][0]
+    asked["tbs_request"]["request_list"] = [one, one]
+    answer = asn1_ocsp.OCSPResponse.load(posted(responder.client(reuse_seconds=60), asked.dump(force=True)))
+    states = [r["cert_status"].name for r in answer.basic_ocsp_response["tbs_response_data"]["responses"]]
+    assert states == ["good", "good"]
+
+
+def posted(client: TestClient, asked: bytes) -> bytes:
+    return client.post("/", content=asked, headers=TYPE).content
 
 
 def with_serial(request: bytes, serial: int) -> bytes:
@@ -94,7 +198,7 @@ def with_serial(request: bytes, serial: int) -> bytes:
 @pytest.mark.parametrize("serial", [-5, 0, 2**127, 2**159 - 1, 2**600])
 def test_odd_serial_numbers_are_unknown(responder: Responder, serial: int) -> None:
     asked = with_serial(responder.query(GOOD), serial)
-    reply = responder.client().post("/", content=asked, headers={"content-type": "application/ocsp-request"})
+    reply = responder.client().post("/", content=asked, headers=TYPE)
     answer = asn1_ocsp.OCSPResponse.load(reply.content, strict=True)
     (single,) = answer.basic_ocsp_response["tbs_response_data"]["responses"]
     assert single["cert_status"].name == "unknown"
@@ -157,7 +261,7 @@ def statuses(client_reply: bytes) -> list[str]:
 def test_several_certificates_are_answered_in_order(responder: Responder) -> None:
     stranger = responder.query(GOOD, issuer=Ca("Stranger"))
     body = several(responder.query(REVOKED), responder.query(GOOD), stranger, responder.query(NEVER))
-    reply = responder.client().post("/", content=body, headers={"content-type": "application/ocsp-request"})
+    reply = responder.client().post("/", content=body, headers=TYPE)
     assert statuses(reply.content) == ["revoked", "good", "unknown", "unknown"]
 
 
@@ -171,9 +275,7 @@ def test_too_many_certificates_are_malformed(responder: Responder) -> None:
     assert ask(client, several(*[responder.query(GOOD)] * 17)).response_status is (
         ocsp.OCSPResponseStatus.MALFORMED_REQUEST
     )
-    reply = client.post(
-        "/", content=several(*[responder.query(GOOD)] * 16), headers={"content-type": "application/ocsp-request"}
-    )
+    reply = client.post("/", content=several(*[responder.query(GOOD)] * 16), headers=TYPE)
     assert statuses(reply.content) == ["good"] * 16
 
 
@@ -252,9 +354,7 @@ def test_a_responder_must_belong_to_its_authority(responder: Responder) -> None:
 
 def test_times_are_whole_seconds_of_utc(responder: Responder, clock: SettableClock) -> None:
     clock.advance(seconds=0.999999)
-    reply = responder.client().post(
-        "/", content=responder.query(REVOKED), headers={"content-type": "application/ocsp-request"}
-    )
+    reply = responder.client().post("/", content=responder.query(REVOKED), headers=TYPE)
     data = asn1_ocsp.OCSPResponse.load(reply.content).basic_ocsp_response["tbs_response_data"]
     single = data["responses"][0]
     for moment in (data["produced_at"], single["this_update"], single["next_update"]):

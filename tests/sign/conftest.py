@@ -30,7 +30,7 @@ def town(softhsm_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """A ceremony in real tokens, held an hour before the tests begin."""
     directory, module, plan = tmp_path_factory.mktemp("town"), softhsm.find_module(), ROOT / "conf" / "ceremony.toml"
     tokens: dict[str, hsm.Token] = {}
-    for name in ("root", "ca", "tsu", "ocsp", "site"):
+    for name in ("root", "ca", "tsu", "qtsu", "ocsp", "site"):
         label = f"{directory.name}-{name}"
         softhsm.create_token(softhsm_directory, label, pin="123456-test", so_pin="654321-test")
         tokens[name] = hsm.Token.open(module, label, "123456-test")

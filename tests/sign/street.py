@@ -54,7 +54,7 @@ from tsp.validate.trust import TrustAnchors
 from tsp.web import Pages
 
 SITE, IDP = "http://localhost:8400", "http://localhost:8401"
-TSA, OCSP, REPOSITORY, LOG = (f"http://localhost:84{n:02d}" for n in (3, 4, 5, 6))
+TSA, OCSP, REPOSITORY, LOG, QTSA = (f"http://localhost:84{n:02d}" for n in (3, 4, 5, 6, 7))
 VALIDATE = "http://localhost:8402"
 URLS = RepositoryUrls(REPOSITORY, OCSP, {"en": "https://enkrat.test/pds/en.pdf"})
 CLIENT_ID = "enkrat-sign"
@@ -320,16 +320,20 @@ def open_street(
         terms=TERMS,
         on_step=lambda _step: clock.advance(seconds=0.0005),
     )
-    tsa = tsa_app(
-        signer=town.tokens["tsu"].signing_key("tsu"),
-        certificate=store.tsu,
-        chain=[store.infrastructure],
-        policy="0.4.0.2023.1.1",
-        accuracy_ms=500,
-        max_clock_jump_ms=500,
-        database=database,
-        clock=clock,
-        randomness=randomness,
+    tsa, qtsa = (
+        tsa_app(
+            signer=town.tokens[unit].signing_key(unit),
+            certificate=store.certificate(unit),
+            chain=[store.infrastructure],
+            policy=policy_oid,
+            accuracy_ms=500,
+            max_clock_jump_ms=500,
+            database=database,
+            clock=clock,
+            randomness=randomness,
+            qualified=unit == "qtsu",
+        )
+        for unit, policy_oid in (("tsu", "0.4.0.2023.1.1"), ("qtsu", "1.3.6.1.4.1.32473.1.3.1"))
     )
     delegations = [
         Delegation(role, store.certificate(role), store.ocsp[role], town.tokens["ocsp"].signing_key(f"ocsp-{role}"))
@@ -337,7 +341,7 @@ def open_street(
     ]
     ocsp = ocsp_app(delegations=delegations, database=database, clock=clock, validity_seconds=3600)
     houses: dict[str, Any] = {
-        idp: provider.app(), TSA: tsa, OCSP: ocsp, REPOSITORY: repository_app(town.ca, clock), LOG: _log()
+        idp: provider.app(), TSA: tsa, QTSA: qtsa, OCSP: ocsp, REPOSITORY: repository_app(town.ca, clock), LOG: _log()
     }  # fmt: skip
     for address, house in houses.items():
         door.houses[address] = stack.enter_context(TestClient(house, base_url=address))
@@ -358,7 +362,7 @@ def open_street(
         validator=OwnValidator(trust, isolated, clock, policy.limits.max_bytes + 1_000_000),
         client_id=CLIENT_ID,
         issuer=idp,
-        tsa_url=TSA,
+        tsa_urls={"advanced": TSA, "advanced-qualified": TSA, "qualified": QTSA},
         log_url=LOG,
         packages=EvidencePackages(database, lambda: VerifierKey("log.example/TEST", bytes(32))),
         validate_url=VALIDATE,

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.formats.hostile_samples import REFUSED, link_and_note
-from tests.sign.street import TSA, Street, Town, Visitor, open_street
+from tests.sign.street import QTSA, Street, Town, Visitor, open_street
 from tests.web.live import SCHEMES, WIDTHS, barriers, chromium, listener, page_of, serving, small_targets, sticks_out
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
@@ -105,7 +105,7 @@ def test_pages_have_no_barriers(
     ana.log_in()
     signed, waits, stuck = (ana.bring(contract, f"Zelo dolgo ime pogodbe {n * 30}.pdf") for n in "abc")
     ana.approve(signed)
-    live.door.down.add(TSA)
+    live.door.down.add(QTSA)
     ana.approve(stuck)
     names = {signed: "result", waits: "document", stuck: "waiting", "/upload": "upload", "/signatures": "list"}
     names[ana.bring(MANY_REMARKS)] = "document"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sign.street import TSA, Street, Visitor
+from tests.sign.street import QTSA, Street, Visitor
 from tests.sign.test_sign_resume import finished, state_of
 from tsp.core.errors import Invalid
 from tsp.sign.documents import ORIGINAL
@@ -105,7 +105,7 @@ def test_document_of_a_session_that_waits_is_kept(
     street: Street, ana: Visitor, contract: bytes, requests: SigningRequests
 ) -> None:
     path = ana.bring(contract)
-    street.door.down.add(TSA)
+    street.door.down.add(QTSA)
     ana.approve(path)
     street.clock.advance(days=1)
     assert requests.sweep() == 0

@@ -7,7 +7,7 @@ import re
 import pytest
 from cryptography import x509
 
-from tests.sign.street import BOR, REPOSITORY, TSA, Street, Town, Visitor
+from tests.sign.street import BOR, QTSA, REPOSITORY, TSA, Street, Town, Visitor
 from tsp.audit import verify_evidence
 from tsp.core.isolated import Isolated
 from tsp.validate.report import Indication, Level
@@ -35,6 +35,8 @@ def test_signed_document_comes_back(
     assert signature.signer.common_name == "Ana Žnidaršič"
     assert signature.signer.statements.qscd == (kind == "qualified")
     assert signature.signer.statements.qualified == (kind != "advanced")
+    asked = [a for a in street.door.asked if a in (f"POST {TSA}", f"POST {QTSA}")]
+    assert asked == [f"POST {QTSA if kind == 'qualified' else TSA}"]
 
 
 @pytest.mark.requirement("SIG-6", "EVD-1")
@@ -190,7 +192,7 @@ def test_failed_approval_says_so(ana: Visitor, contract: bytes) -> None:
 
 def test_page_of_a_signature_in_the_making_leads_on_by_itself(street: Street, ana: Visitor, contract: bytes) -> None:
     path = ana.bring(contract)
-    street.door.down.add(TSA)
+    street.door.down.add(QTSA)
     ana.approve(path)
     assert ana.get(f"{path}/status").json() == {"next": path}
     street.door.down.clear()
@@ -203,7 +205,7 @@ def test_status_is_asked_for_after_the_time_stamp(street: Street, ana: Visitor, 
     path = ana.bring(contract)
     ana.approve(path)
     asked = street.door.asked
-    stamp = asked.index(f"POST {TSA}")
+    stamp = asked.index(f"POST {QTSA}")
     assert f"GET {REPOSITORY}/root.crl" in asked[stamp:]
     assert sum(a.startswith("POST http://localhost:8404") for a in asked[stamp:]) == 2
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tests.sign.street import BOR, IDP, OCSP, REPOSITORY, TSA, Street, Visitor
+from tests.sign.street import BOR, IDP, OCSP, QTSA, REPOSITORY, Street, Visitor
 from tsp.core.errors import Conflict, TspError, Unavailable
 from tsp.engine.tables import Signature
 from tsp.sign.finishing import LEASE, Finishing
@@ -67,7 +67,7 @@ def test_answer_of_the_engine_that_was_lost_is_asked_for_again(street: Street, a
     assert (street.engine.calls, signatures(street)) == (2, 1)
 
 
-@pytest.mark.parametrize("house", [TSA, OCSP, REPOSITORY])
+@pytest.mark.parametrize("house", [QTSA, OCSP, REPOSITORY])
 def test_service_down_after_the_signature(street: Street, ana: Visitor, contract: bytes, house: str) -> None:
     path = ana.bring(contract)
     street.door.down.add(house)
@@ -91,14 +91,14 @@ def test_time_stamp_is_asked_for_once(street: Street, ana: Visitor, contract: by
     street.door.down.clear()
     ana.press(path, "continue")
     assert finished(ana, path)
-    assert street.door.asked.count(f"POST {TSA}") == 1
+    assert street.door.asked.count(f"POST {QTSA}") == 1
 
 
 def test_signed_session_goes_on_without_its_person(
     street: Street, ana: Visitor, contract: bytes, finishing: Finishing
 ) -> None:
     path = ana.bring(contract)
-    street.door.down.add(TSA)
+    street.door.down.add(QTSA)
     ana.approve(path)
     assert finishing.resume() == 0
     street.door.down.clear()
@@ -112,7 +112,7 @@ def test_time_stamp_after_the_end_of_the_certificate_is_worth_nothing(
     street: Street, ana: Visitor, contract: bytes
 ) -> None:
     path = ana.bring(contract)
-    street.door.down.add(TSA)
+    street.door.down.add(QTSA)
     ana.approve(path)
     street.door.down.clear()
     street.clock.advance(minutes=61)
@@ -314,7 +314,7 @@ def test_five_attempts_leave_one_that_can_be_approved(
 def test_step_back_is_not_possible(street: Street, ana: Visitor, contract: bytes, state: State) -> None:
     path = ana.bring(contract)
     if state == State.SIGNED:
-        street.door.down.add(TSA)
+        street.door.down.add(QTSA)
     street.engine.failure = DOWN if state == State.APPROVED else None
     ana.approve(path)
     before = state_of(street, path)

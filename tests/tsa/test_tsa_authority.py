@@ -2,9 +2,12 @@
 
 import hashlib
 import logging
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,9 @@ from sqlalchemy.orm import Session
 
 from hsm import KeySpec
 from tests.small_pki import BEGIN
+from tests.tsa import five_processes
 from tests.tsa.conftest import POLICY, Unit, UnitFactory, ask, info_of, query, refusal_of
+from tsp.core import der
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, TooMany, Unavailable
@@ -23,6 +28,7 @@ from tsp.tsa.clock_guard import ClockGuard
 from tsp.tsa.journal import Batch, Given, Journal, batch_digest
 from tsp.tsa.tables import TimeStamp, last_given
 
+ROOT = Path(__file__).resolve().parents[2]
 DIGEST = hashlib.sha256(b"document").digest()
 HALF = timedelta(milliseconds=500)
 
@@ -67,6 +73,21 @@ def test_the_token_has_one_signer_and_names_its_certificate(unit: Unit) -> None:
 
 def test_an_unknown_policy_is_refused(unit: Unit) -> None:
     assert refusal_of(ask(unit.client(), query(DIGEST, req_policy="1.2.3.4"))) == {"unaccepted_policy"}
+
+
+@pytest.mark.requirement("TSA-1")
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512"])
+def test_strong_hashes_are_stamped(unit: Unit, algorithm: str) -> None:
+    digest = hashlib.new(algorithm, b"document").digest()
+    imprint = info_of(ask(unit.client(), query(digest, algorithm)))["message_imprint"]
+    assert (imprint["hash_algorithm"]["algorithm"].native, imprint["hashed_message"].native) == (algorithm, digest)
+    assert [row.hash_name for row in rows(unit.database)] == [algorithm]
+
+
+@pytest.mark.requirement("TSA-1")
+@pytest.mark.parametrize("nonce", [0, -1, 2**511 - 1])
+def test_the_nonce_comes_back_as_it_was(unit: Unit, nonce: int) -> None:
+    assert info_of(ask(unit.client(), query(DIGEST, nonce=nonce)))["nonce"].native == nonce
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha224"])
@@ -164,6 +185,16 @@ def test_a_p384_unit_signs_with_sha384(make_unit: UnitFactory) -> None:
 
 
 @pytest.mark.requirement("TSA-1")
+def test_who_insists_on_a_qualified_time_stamp_gets_that_or_none(unit: Unit) -> None:
+    wanted = [{"extn_id": "1.3.6.1.5.5.7.1.3", "extn_value": der.seq(der.seq(der.oid("0.4.0.19422.1.1")))}]
+    asked = query(DIGEST, extensions=wanted)
+    assert refusal_of(ask(unit.client(), asked)) == {"add_info_not_available"}
+    assert rows(unit.database) == []
+    (claim,) = info_of(ask(unit.client(qualified=True), asked))["extensions"]
+    assert claim["extn_id"].dotted == "1.3.6.1.5.5.7.1.3"
+
+
+@pytest.mark.requirement("TSA-1")
 def test_a_qualified_unit_claims_it_in_every_token(unit: Unit) -> None:
     (extension,) = info_of(ask(unit.client(qualified=True), query(DIGEST)))["extensions"]
     assert extension["extn_id"].dotted == "1.3.6.1.5.5.7.1.3"
@@ -229,6 +260,14 @@ def test_many_at_once_share_commits_and_no_serial_comes_twice(unit: Unit) -> Non
         members = [r for r in recorded if r.batch == batch.digest]
         assert [m.position for m in members] == list(range(batch.count))
         assert batch_digest([m.token_digest for m in members]) == batch.digest
+
+
+@pytest.mark.requirement("TSA-1", "OPS-2")
+def test_five_processes_never_give_the_same_serial(database: Database) -> None:
+    command = [sys.executable, "-W", "error", "-m", five_processes.__name__, database.url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(database)) == five_processes.PROCESSES * five_processes.EACH
 
 
 class Full(Exception):

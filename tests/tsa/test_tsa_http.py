@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +87,7 @@ def openssl(*arguments: str | Path, check: bool = True) -> subprocess.CompletedP
 
 
 @pytest.mark.requirement("TSA-1", "OCSP-2")
-@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "sha3-256", "sha3-512"])
 @pytest.mark.parametrize("spec", [KeySpec.P256, KeySpec.P384])
 def test_openssl_asks_and_verifies(make_unit: UnitFactory, tmp_path: Path, spec: KeySpec, algorithm: str) -> None:
     unit = make_unit(spec)
@@ -107,6 +108,19 @@ def test_openssl_asks_and_verifies(make_unit: UnitFactory, tmp_path: Path, spec:
     assert openssl(*verify, "-data", data, check=False).returncode != 0
 
 
+@pytest.mark.requirement("TSA-1", "OCSP-2")
+def test_openssl_verifies_a_qualified_time_stamp(unit: Unit, tmp_path: Path) -> None:
+    data, told, roots = tmp_path / "data", tmp_path / "told.tsr", tmp_path / "root.pem"
+    data.write_bytes(DATA)
+    roots.write_bytes(pem(unit.root.der))
+    asked = query(hashlib.sha256(DATA).digest(), cert_req=True)
+    told.write_bytes(unit.client(qualified=True).post("/", content=asked, headers=TYPE).content)
+    verify = ("ts", "-verify", "-in", told, "-data", data, "-CAfile", roots)
+    assert b"Verification: OK" in openssl(*verify).stdout
+    shown = openssl("ts", "-reply", "-in", told, "-text").stdout.decode()
+    assert "Extensions:\nqcStatements:" in re.sub(r"\n +", "\n", shown)
+
+
 def test_openssl_reads_a_rejection(unit: Unit, tmp_path: Path) -> None:
     data, asked, told = tmp_path / "data", tmp_path / "asked.tsq", tmp_path / "told.tsr"
     data.write_bytes(DATA)
@@ -118,7 +132,8 @@ def test_openssl_reads_a_rejection(unit: Unit, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("TSA-1", "OCSP-2")
-def test_rfc3161ng_asks_and_verifies(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("qualified", [False, True])
+def test_rfc3161ng_asks_and_verifies(unit: Unit, monkeypatch: pytest.MonkeyPatch, qualified: bool) -> None:
     """rfc3161ng 2.1 knows RSA only: its call is turned into the one for an EC key, everything else is its own."""
 
     class EcKey:
@@ -140,7 +155,11 @@ def test_rfc3161ng_asks_and_verifies(unit: Unit, monkeypatch: pytest.MonkeyPatch
     asked = rfc3161ng.make_timestamp_request(
         digest=hashlib.sha256(DATA).digest(), hashname="sha256", include_tsa_certificate=True, nonce=987654321
     )
-    told = unit.client().post("/", content=rfc3161ng.encode_timestamp_request(asked), headers=TYPE).content
+    told = (
+        unit.client(qualified=qualified)
+        .post("/", content=rfc3161ng.encode_timestamp_request(asked), headers=TYPE)
+        .content
+    )
     response = rfc3161ng.decode_timestamp_response(told)
     check: Callable[..., bool] = rfc3161ng.check_timestamp
     assert check(response.time_stamp_token, unit.certificate, data=DATA, hashname="sha256", nonce=987654321)
@@ -162,8 +181,9 @@ class OurStamper(TimeStamper):
 
 
 @pytest.mark.requirement("TSA-1", "OCSP-2")
-def test_pyhanko_asks_and_validates(unit: Unit) -> None:
-    stamper = OurStamper(unit.client())
+@pytest.mark.parametrize("qualified", [False, True])
+def test_pyhanko_asks_and_validates(unit: Unit, qualified: bool) -> None:
+    stamper = OurStamper(unit.client(qualified=qualified))
 
     async def stamp_and_validate() -> tuple[cms.ContentInfo, dict[str, Any]]:
         token = await stamper.async_timestamp(hashlib.sha256(DATA).digest(), "sha256")

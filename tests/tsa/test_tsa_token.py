@@ -13,7 +13,7 @@ from tsp.core import der
 from tsp.core.errors import Invalid, TooMany, Unavailable
 from tsp.tsa import token
 
-HASHES = {"sha256": 32, "sha384": 48, "sha512": 64}
+HASHES = {"sha256": 32, "sha384": 48, "sha512": 64, "sha3_256": 32, "sha3_384": 48, "sha3_512": 64}
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
@@ -72,8 +72,18 @@ MD5 = der.seq(der.seq(der.oid("1.2.840.113549.2.5"), der.NULL), der.octet_string
 SHA224 = der.seq(der.seq(der.oid("2.16.840.1.101.3.4.2.4")), der.octet_string(bytes(28)))
 SHORT = der.seq(der.seq(der.oid("2.16.840.1.101.3.4.2.1")), der.octet_string(bytes(20)))
 ODD_PARAMETERS = der.seq(der.seq(der.oid("2.16.840.1.101.3.4.2.1"), der.integer(1)), der.octet_string(bytes(32)))
-EXTENSION = der.implicit(0, der.seq(der.seq(der.oid("1.2.3.4"), der.octet_string(b""))))
+QC_STATEMENTS = der.oid("1.3.6.1.5.5.7.1.3")
+QUALIFIED = der.seq(QC_STATEMENTS, der.octet_string(der.seq(der.seq(der.oid("0.4.0.19422.1.1")))))
 V1 = der.integer(1)
+
+
+def extensions(*members: bytes) -> bytes:
+    return der.seq(V1, IMPRINT, der.implicit(0, der.seq(*members)))
+
+
+UNKNOWN = der.seq(der.oid("1.2.3.4"), der.octet_string(b""))
+CRITICAL = der.seq(der.oid("1.2.3.4"), der.TRUE, der.octet_string(b""))
+OTHER_STATEMENT = der.seq(QC_STATEMENTS, der.octet_string(der.seq(der.seq(der.oid("0.4.0.1862.1.1")))))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +100,18 @@ V1 = der.integer(1)
         (der.seq(V1, SHA224), token.Failure.BAD_ALG),
         (der.seq(V1, SHORT), token.Failure.BAD_DATA_FORMAT),
         (der.seq(V1, ODD_PARAMETERS), token.Failure.BAD_DATA_FORMAT),
-        (der.seq(V1, IMPRINT, EXTENSION), token.Failure.UNACCEPTED_EXTENSION),
+        (extensions(UNKNOWN), token.Failure.UNACCEPTED_EXTENSION),
+        (extensions(CRITICAL), token.Failure.UNACCEPTED_EXTENSION),
+        (extensions(QUALIFIED, CRITICAL), token.Failure.UNACCEPTED_EXTENSION),
+        (extensions(OTHER_STATEMENT), token.Failure.ADD_INFO_NOT_AVAILABLE),
+        (extensions(), token.Failure.BAD_DATA_FORMAT),
+        (extensions(der.integer(1)), token.Failure.BAD_DATA_FORMAT),
+        (extensions(QUALIFIED, QUALIFIED), token.Failure.BAD_DATA_FORMAT),
+        (extensions(der.seq(QC_STATEMENTS, b"\x01\x01\x07", der.octet_string(b""))), token.Failure.BAD_DATA_FORMAT),
+        (extensions(der.seq(QC_STATEMENTS, der.utf8(""))), token.Failure.BAD_DATA_FORMAT),
+        (der.seq(V1, IMPRINT, b"\x02\x00"), token.Failure.BAD_DATA_FORMAT),
+        (der.seq(V1, IMPRINT, b"\x02\x02\x00\x01"), token.Failure.BAD_DATA_FORMAT),
+        (der.seq(V1, IMPRINT, b"\x02\x02\xff\xff"), token.Failure.BAD_DATA_FORMAT),
         (der.seq(V1, IMPRINT, der.integer(1), der.oid("1.2.3")), token.Failure.BAD_DATA_FORMAT),
         (der.seq(V1, IMPRINT, der.integer(1), der.integer(1)), token.Failure.BAD_DATA_FORMAT),
         (der.seq(V1, IMPRINT, der.integer(1 << 512)), token.Failure.BAD_DATA_FORMAT),
@@ -113,6 +134,19 @@ def test_null_parameters_come_back_as_they_were_sent() -> None:
     imprint = der.seq(der.seq(der.oid("2.16.840.1.101.3.4.2.1"), der.NULL), der.octet_string(bytes(32)))
     assert token.parse_request(der.seq(V1, imprint)).imprint == imprint
     assert token.parse_request(der.seq(V1, IMPRINT)).imprint == IMPRINT
+
+
+@pytest.mark.requirement("TSA-1")
+@pytest.mark.parametrize("critical", [b"", der.TRUE])
+def test_a_request_may_insist_on_a_qualified_time_stamp(critical: bytes) -> None:
+    value = der.octet_string(der.seq(der.seq(der.oid("0.4.0.19422.1.1"))))
+    assert token.parse_request(extensions(der.seq(QC_STATEMENTS, critical, value))).qualified_wanted
+    assert not token.parse_request(der.seq(V1, IMPRINT)).qualified_wanted
+
+
+@pytest.mark.parametrize("nonce", [0, 1, -1, 127, 128, -128, -129, 2**511 - 1, -(2**511)])
+def test_any_nonce_that_is_a_number_is_read(nonce: int) -> None:
+    assert token.parse_request(der.seq(V1, IMPRINT, der.integer(nonce))).nonce == nonce
 
 
 def test_an_explicit_false_is_no_wish_for_certificates() -> None:

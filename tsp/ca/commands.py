@@ -27,7 +27,7 @@ from tsp.core.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class CeremonyContext:
-    """What the commands work with. `open_token` opens a token by the plan's name for it (root, ca, tsu, ocsp)
+    """What the commands work with. `open_token` opens a token by the plan's name for it (root, ca, tsu, qtsu, ocsp)
     with the PIN from its file, `root_pin` is the file with the root token's PIN; the token is made already.
     """
 
@@ -193,7 +193,7 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
     def renew_the_responders() -> None:
         """Renew the OCSP responders' certificates (needs the token of the authorities)."""
         with _explained():
-            typer.echo(f"{renew_responder_certificates(context())} certificates renewed; restart the ocsp role")
+            typer.echo(f"{renew_responder_certificates(context())} certificates renewed; the ocsp role takes them up")
 
     return commands
 

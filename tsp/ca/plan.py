@@ -12,7 +12,7 @@ from tsp.core.errors import Invalid
 from tsp.core.settings import Settings
 
 #: The artefacts in the order in which they are made; each is also the name of its file.
-ENTRIES = ("root", "issuing", "infrastructure", "tsu", "ocsp-issuing", "ocsp-infrastructure")
+ENTRIES = ("root", "issuing", "infrastructure", "tsu", "qtsu", "ocsp-issuing", "ocsp-infrastructure")
 _STRENGTH = {"P256": 1, "P384": 2}
 
 
@@ -27,7 +27,7 @@ class OrganisationSection(Strict):
 class Entry(Strict):
     """One key and its certificate."""
 
-    token: Literal["root", "ca", "tsu", "ocsp"]
+    token: Literal["root", "ca", "tsu", "qtsu", "ocsp"]
     label: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
     key: KeyName
     profile: str
@@ -48,6 +48,7 @@ class CeremonyPlan(Strict):
     issuing: Entry
     infrastructure: Entry
     tsu: Entry
+    qtsu: Entry
     ocsp_issuing: Entry = Field(alias="ocsp-issuing")
     ocsp_infrastructure: Entry = Field(alias="ocsp-infrastructure")
 
@@ -87,6 +88,8 @@ class CeremonyPlan(Strict):
                 raise ValueError("the root has a token of its own")
             if _STRENGTH[entry.key] > _STRENGTH[entries[entry.issuer].key]:
                 raise ValueError(f"{name} has a stronger key than its issuer (TS 119 312, 9.5)")
+        if self.tsu.token == self.qtsu.token:
+            raise ValueError("qualified time-stamps have a token of their own (EN 319 421, TIS-8.2-01)")
         if len({entry.common_name for entry in entries.values()}) != len(entries):
             raise ValueError("every common name is there once (EN 319 422, 6.2)")
         if len({(entry.token, entry.label) for entry in entries.values()}) != len(entries):

@@ -78,6 +78,11 @@ class CaStore:
         return self._certificates["tsu"]
 
     @property
+    def qtsu(self) -> bytes:
+        """The certificate of the unit for qualified time-stamps."""
+        return self._certificates["qtsu"]
+
+    @property
     def ocsp(self) -> dict[str, bytes]:
         """The responders' certificates by the issuer that they answer for."""
         return {issuer: self._certificates[f"ocsp-{issuer}"] for issuer in ISSUERS}

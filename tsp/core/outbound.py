@@ -85,6 +85,30 @@ class Outbound:
             return stream
         raise _unavailable(host, port, reason)
 
+    def datagram(self, host: str, port: int, content: bytes, *, timeout: float, max_bytes: int) -> bytes:
+        """One UDP datagram there and the first one back; where nobody listens the next allowed address is asked.
+
+        The kernel lets nothing through but what comes from the address and port that was asked. Raises as
+        `connect` does.
+        """
+        reason = "no address"
+        for family, address in self._resolve(host, port):
+            with socket.socket(family, socket.SOCK_DGRAM) as exchange:
+                exchange.settimeout(timeout)
+                try:
+                    exchange.connect((address, port))
+                    exchange.send(content)
+                    answer = exchange.recv(max_bytes + 1)
+                except OSError as error:
+                    reason = type(error).__name__
+                    if isinstance(error, TimeoutError):
+                        break
+                    continue
+            if len(answer) <= max_bytes:
+                return answer
+            reason = "answer over the limit"
+        raise _unavailable(host, port, reason)
+
     def _resolve(self, host: str, port: int) -> list[tuple[int, str]]:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

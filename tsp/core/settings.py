@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tsp.core.errors import Invalid
 
-Role = Literal["engine", "idp", "sign", "validate", "tsa", "ocsp", "repository", "log", "notify"]
-ROLES: tuple[Role, ...] = ("engine", "idp", "sign", "validate", "tsa", "ocsp", "repository", "log", "notify")
+Role = Literal["engine", "idp", "sign", "validate", "tsa", "qtsa", "ocsp", "repository", "log", "notify"]
+ROLES: tuple[Role, ...] = ("engine", "idp", "sign", "validate", "tsa", "qtsa", "ocsp", "repository", "log", "notify")
 
 
 def process_name(role: Role, number: int) -> str:
@@ -59,6 +59,7 @@ class Urls(Section):
     idp: Origin
     validate_: Origin = Field(alias="validate")
     tsa: Origin
+    qtsa: Origin
     ocsp: Origin
     repository: Origin
     log: Origin
@@ -143,6 +144,12 @@ class Sign(Section):
     keep_days: int = 30
     #: Files attached to a document: refused, or shown to the signer by name and size.
     embedded_files: Literal["refuse", "show"] = "refuse"
+    #: Which time-stamping service each kind of signature uses.
+    time_stamps: dict[Literal["advanced", "advanced-qualified", "qualified"], Literal["tsa", "qtsa"]] = {
+        "advanced": "tsa",
+        "advanced-qualified": "tsa",
+        "qualified": "qtsa",
+    }
 
 
 class Worker(Section):
@@ -200,10 +207,43 @@ class Tsa(Section):
     max_clock_jump_ms: int = 500
 
 
+class Qtsa(Section):
+    """Qualified time-stamping authority: as `Tsa`, with a policy of its own; empty takes `<profiles.oid_arc>.3.1`."""
+
+    accuracy_ms: int = Field(default=500, ge=1, le=1000)
+    policy: str = ""
+    max_clock_jump_ms: int = 500
+
+
+class Time(Section):
+    """Where the time-stamping units look whether their clock is right (EN 319 421, TIS-7.7.1-04 to -07).
+
+    `sources` are SNTP servers, `host` or `host:port`, each independent of the others; without any, only jumps of
+    the clock are seen. A majority of them must agree.
+    """
+
+    sources: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")]] = Field(default=[], max_length=16)
+    #: How far the clock may be from what they say; the rest of `tsa.accuracy_ms` is what it may move between checks.
+    tolerance_ms: int = Field(default=100, ge=1, le=500)
+    check_seconds: int = Field(default=64, ge=1, le=1024)
+    #: How long the last good check holds when too few sources answer.
+    hold_seconds: int = Field(default=600, ge=10, le=86_400)
+
+    @model_validator(mode="after")
+    def _sources_differ(self) -> "Time":
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError("every time source counts once")
+        return self
+
+
 class Ocsp(Section):
     """OCSP responder: how long an answer may be relied on."""
 
-    validity_seconds: int = 3600
+    validity_seconds: int = Field(default=3600, ge=60, le=86_400)
+    #: Whether a serial number that was never issued is told as revoked (RFC 6960, 2.2) instead of unknown.
+    extended_revoke: bool = False
+    #: How long an answer without nonce may be given again while the status is still the same; 0 signs each anew.
+    reuse_seconds: int = Field(default=60, ge=0, le=1800)
 
 
 class Witness(Section):
@@ -286,6 +326,8 @@ class Settings(Section):
     clock: ClockSection = ClockSection()
     doctor: Doctor = Doctor()
     tsa: Tsa = Tsa()
+    qtsa: Qtsa = Qtsa()
+    time: Time = Time()
     ocsp: Ocsp = Ocsp()
     log: Log = Log()
     processes: Processes = Processes()
@@ -296,7 +338,7 @@ class Settings(Section):
     def _production_is_strict(self) -> "Settings":
         if self.mode == "production":
             plain = [u for u in self.urls.model_dump().values() if not u.startswith("https://")]
-            public_status = {self.urls.ocsp, self.urls.repository, self.urls.tsa}
+            public_status = {self.urls.ocsp, self.urls.repository, self.urls.tsa, self.urls.qtsa}
             if set(plain) - public_status:
                 raise ValueError("production needs https origins for every face that people use")
             if self.mail.security == "plain":
@@ -305,6 +347,18 @@ class Settings(Section):
                 raise ValueError("production needs https for sms.url and register.url")
             if not self.log.min_witnesses:
                 raise ValueError("production needs log.witnesses and log.min_witnesses of one or more")
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_known_well_enough(self) -> "Settings":
+        if self.time.sources and self.time.tolerance_ms >= min(self.tsa.accuracy_ms, self.qtsa.accuracy_ms):
+            raise ValueError("time.tolerance_ms must be below tsa.accuracy_ms and qtsa.accuracy_ms, which are promised")
+        if len({self.urls.tsa, self.urls.qtsa}) == 1:
+            raise ValueError("qualified time-stamps need an address of their own (EN 319 421, TIS-8.2-03)")
+        if self.qtsa_policy == self.tsa.policy:
+            raise ValueError("qualified time-stamps need a policy of their own")
+        if {"advanced", "advanced-qualified", "qualified"} - set(self.sign.time_stamps):
+            raise ValueError("sign.time_stamps names a service for every kind of signature")
         return self
 
     def path(self, relative: str) -> Path:
@@ -324,6 +378,11 @@ class Settings(Section):
         """How many processes of a role there are to be."""
         counts: dict[str, int] = self.processes.model_dump(by_alias=True)
         return counts[role]
+
+    @property
+    def qtsa_policy(self) -> str:
+        """The policy in qualified time-stamps."""
+        return self.qtsa.policy or f"{self.profiles.oid_arc}.3.1"
 
     @property
     def demo(self) -> bool:

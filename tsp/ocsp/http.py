@@ -31,6 +31,8 @@ def ocsp_app(
     database: Database,
     clock: Clock,
     validity_seconds: int,
+    reuse_seconds: int = 0,
+    extended_revoke: bool = False,
     guard: Clock | None = None,
     threads: int = 16,
 ) -> Service:
@@ -38,13 +40,29 @@ def ocsp_app(
 
     `guard` is the clock that answers are made with where it is another one: it may refuse to give the time.
     """
-    responder = OcspResponder(
-        delegations=delegations,
-        source=DatabaseSource(database),
-        clock=guard or clock,
-        validity=timedelta(seconds=validity_seconds),
+    responder = database_responder(
+        delegations, database, guard or clock, validity_seconds, reuse_seconds, extended_revoke
     )
     return service(responder, clock, threads=threads)
+
+
+def database_responder(
+    delegations: Sequence[Delegation],
+    database: Database,
+    clock: Clock,
+    validity_seconds: int,
+    reuse_seconds: int,
+    extended_revoke: bool = False,
+) -> OcspResponder:
+    """The responder that reads the certificate table; `clock` may refuse to give the time."""
+    return OcspResponder(
+        delegations=delegations,
+        source=DatabaseSource(database),
+        clock=clock,
+        validity=timedelta(seconds=validity_seconds),
+        reuse=timedelta(seconds=reuse_seconds),
+        extended_revoke=extended_revoke,
+    )
 
 
 def service(responder: OcspResponder, clock: Clock, *, threads: int = 16) -> Service:

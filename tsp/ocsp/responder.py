@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ from tsp.core.errors import Invalid, TspError, Unavailable
 from tsp.ocsp.request import IssuerId, OcspRequest, parse_request
 from tsp.ocsp.response import (
     GOOD,
+    NEVER_ISSUED,
     STATUSES,
     UNKNOWN,
     ResponderTemplate,
@@ -65,23 +68,76 @@ class Answer:
     next_update: datetime | None = None
 
 
+Question = tuple[ResponderTemplate, tuple[bytes, ...]]
+Statuses = tuple[CertificateStatus | None, ...]
+
+
+class GivenAnswers:
+    """Signed answers that may be given again for `reuse`: to the same question, with the same responder's certificate,
+    while the statuses are still those. The `most` that were asked for last are remembered."""
+
+    def __init__(self, reuse: timedelta, most: int = 10_000) -> None:
+        self._reuse = reuse
+        self._most = most
+        self._answers: OrderedDict[Question, tuple[Statuses, Answer]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, question: Question, statuses: Statuses, now: datetime) -> Answer | None:
+        """The answer that stands, if there is one."""
+        with self._lock:
+            known, answer = self._answers.get(question, ((), None))
+            if answer is None or answer.this_update is None or answer.next_update is None or known != statuses:
+                return None
+            if not answer.this_update <= now < min(answer.this_update + self._reuse, answer.next_update):
+                return None
+            self._answers.move_to_end(question)
+            return answer
+
+    def keep(self, question: Question, statuses: Statuses, answer: Answer) -> None:
+        """Remembers an answer, in place of an older one."""
+        if not self._reuse:
+            return
+        with self._lock:
+            self._answers[question] = statuses, answer
+            self._answers.move_to_end(question)
+            while len(self._answers) > self._most:
+                self._answers.popitem(last=False)
+
+
 class OcspResponder:
     """Answers for several authorities, each with its own delegated key.
 
-    `validity` is the time from thisUpdate to nextUpdate. Raises `Invalid` (ocsp-certificate-unfit) where key,
-    responder's certificate and authority do not belong together.
+    `validity` is the time from thisUpdate to nextUpdate. An answer without nonce is given again for `reuse`, as
+    long as the status read anew is the one that it tells: a revocation shows at once, in every process. What was
+    never issued is never good (EN 319 411-1 OVR-6.6.3-02) but unknown, or with `extended_revoke` revoked. Raises
+    `Invalid` (ocsp-certificate-unfit) where key, responder's certificate and authority do not belong together.
     """
 
     def __init__(
-        self, *, delegations: Sequence[Delegation], source: StatusSource, clock: Clock, validity: timedelta
+        self,
+        *,
+        delegations: Sequence[Delegation],
+        source: StatusSource,
+        clock: Clock,
+        validity: timedelta,
+        reuse: timedelta = timedelta(0),
+        extended_revoke: bool = False,
     ) -> None:
-        self._issuers: dict[IssuerId, _Issuer] = {}
-        for delegation in delegations:
-            issuer = _Issuer(delegation)
-            self._issuers |= dict.fromkeys(issuer.identifiers(), issuer)
+        self.delegate(delegations)
+        self._given = GivenAnswers(reuse)
         self._source = source
         self._clock = clock
         self._validity = validity
+        self._never_issued = NEVER_ISSUED if extended_revoke else UNKNOWN
+
+    def delegate(self, delegations: Sequence[Delegation]) -> None:
+        """From now on these keys and certificates answer. Raises `Invalid` (ocsp-certificate-unfit), and leaves
+        everything as it was, where one does not hold."""
+        issuers: dict[IssuerId, _Issuer] = {}
+        for delegation in delegations:
+            issuer = _Issuer(delegation)
+            issuers |= dict.fromkeys(issuer.identifiers, issuer)
+        self._issuers = issuers
 
     def answer(self, request: bytes) -> Answer:
         """The response to any octets. Never raises."""
@@ -104,29 +160,37 @@ class OcspResponder:
         issuer = self._issuer_of(request)
         now = self._clock.now().astimezone(UTC).replace(microsecond=0)
         next_update = issuer.until(now, self._validity)
-        ours = [c for c in request.certificates if self._issuers.get(c.issuer) is issuer]
+        ours = [c for c in request.certificates if c.issuer in issuer.identifiers]
         known = dict(zip(ours, self._source.statuses(issuer.role, [c.serial for c in ours]), strict=True))
+        # Whoever asks too early must not keep others from the status of a certificate that is about to be issued.
+        kept = len(ours) == len(request.certificates) and all(known.values()) and request.nonce is None
+        question = issuer.template, tuple(c.encoded for c in request.certificates)
+        if kept and (given := self._given.find(question, tuple(known.values()), now)) is not None:
+            return given
+        told = {c: self._never_issued if k is None else _status(k) for c, k in known.items()}
         singles = [
-            single_response(c.encoded, _status(known.get(c)), now, next_update, issuer.extensions(known.get(c)))
+            single_response(c.encoded, told.get(c, UNKNOWN), now, next_update, issuer.extensions(known.get(c)))
             for c in request.certificates
         ]
-        data = issuer.template.response_data(now, singles, request.nonce)
+        extended = NEVER_ISSUED in told.values()
+        data = issuer.template.response_data(now, singles, request.nonce, extended_revoke=extended)
         body = issuer.template.response(data, issuer.sign(data))
-        # Whoever asks too early must not keep others from the status of a certificate that is about to be issued.
-        complete = len(ours) == len(singles) and all(known.values())
-        return Answer(body, now, next_update) if complete and request.nonce is None else Answer(body)
+        if not kept:
+            return Answer(body)
+        answer = Answer(body, now, next_update)
+        self._given.keep(question, tuple(known.values()), answer)
+        return answer
 
     def _issuer_of(self, request: OcspRequest) -> "_Issuer":
-        named = {id(i): i for c in request.certificates if (i := self._issuers.get(c.issuer)) is not None}
+        issuers = self._issuers
+        named = {id(i): i for c in request.certificates if (i := issuers.get(c.issuer)) is not None}
         if len(named) != 1:
             raise Invalid("ocsp-unauthorized", "This responder does not answer for the issuer in question.")
         return next(iter(named.values()))
 
 
-def _status(known: CertificateStatus | None) -> bytes:
-    """CertStatus. What was never issued is unknown, never good (EN 319 411-1 OVR-6.6.3-02)."""
-    if known is None:
-        return UNKNOWN
+def _status(known: CertificateStatus) -> bytes:
+    """CertStatus of a certificate that was issued."""
     if known.revoked_at is None:
         return GOOD
     return revoked(known.revoked_at, REASONS.get(known.reason or "", 0))
@@ -151,9 +215,10 @@ class _Issuer:
         self._from: datetime = responder.not_valid_before
         self._to: datetime = responder.not_valid_after
         self._extensions = archive_cutoff(self._issuer.not_valid_before)
+        #: The names under which CertIDs may speak of this authority.
+        self.identifiers = frozenset(self._identifiers())
 
-    def identifiers(self) -> list[IssuerId]:
-        """The names under which CertIDs may speak of this authority."""
+    def _identifiers(self) -> list[IssuerId]:
         name, key = self._issuer.subject.dump(), bytes(self._issuer.public_key["public_key"])
         return [IssuerId(h, hashlib.new(h, name).digest(), hashlib.new(h, key).digest()) for h in _HASHES]
 

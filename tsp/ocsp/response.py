@@ -12,6 +12,7 @@ from tsp.core import der
 from tsp.core.errors import Invalid, TooMany, TspError, Unavailable
 
 _ID_PKIX_OCSP_BASIC = der.oid("1.3.6.1.5.5.7.48.1.1")
+_EXTENDED_REVOKE = der.seq(der.oid("1.3.6.1.5.5.7.48.1.9"), der.octet_string(der.NULL))
 _ID_ARCHIVE_CUTOFF = der.oid("1.3.6.1.5.5.7.48.1.6")
 _SIGNATURE = {
     "secp256r1": ("sha256", der.seq(der.oid("1.2.840.10045.4.3.2"))),
@@ -91,13 +92,17 @@ class ResponderTemplate:
         self._responder_id = der.explicit(2, der.octet_string(key_hash))
         self._certificates = der.explicit(0, der.seq(certificate))
 
-    def response_data(self, produced_at: datetime, singles: Sequence[bytes], nonce: bytes | None) -> bytes:
-        """The ResponseData that the key signs. `nonce` is the request's extension."""
+    def response_data(
+        self, produced_at: datetime, singles: Sequence[bytes], nonce: bytes | None, *, extended_revoke: bool = False
+    ) -> bytes:
+        """The ResponseData that the key signs. `nonce` is the request's extension; `extended_revoke` says that
+        "revoked" is told of what was never issued too (RFC 6960, 4.4.8)."""
+        extensions = (nonce or b"") + (_EXTENDED_REVOKE if extended_revoke else b"")
         return der.seq(
             self._responder_id,
             der.generalized_time(_whole(produced_at)),
             der.join(singles),
-            der.explicit(1, der.seq(nonce)) if nonce is not None else b"",
+            der.explicit(1, der.seq(extensions)) if extensions else b"",
         )
 
     def response(self, data: bytes, signature: bytes) -> bytes:
@@ -132,3 +137,7 @@ def responder_certificate(certificate: bytes) -> x509.Certificate:
 
 def _whole(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(microsecond=0)
+
+
+#: A certificate that was never issued, told as revoked (RFC 6960, 2.2): certificateHold since 1970.
+NEVER_ISSUED: Final = revoked(datetime(1970, 1, 1, tzinfo=UTC), 6)

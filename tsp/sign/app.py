@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -51,7 +51,7 @@ def sign_app(
     validator: ValidationPort,
     client_id: str,
     issuer: str,
-    tsa_url: str,
+    tsa_urls: Mapping[str, str],
     log_url: str,
     packages: PackagePort,
     validate_url: str,
@@ -76,7 +76,7 @@ def sign_app(
         database=database,
         engine=engine,
         key=key,
-        tsa_url=tsa_url,
+        tsa_urls=tsa_urls,
         outbound=outbound,
         validator=validator,
         isolated=isolated,

@@ -7,7 +7,7 @@ time-stamp that is here is not asked for again. One worker at a time holds the s
 
 import base64
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -42,7 +42,8 @@ _LONG_TERM = ("B-LT", "B-LTA")
 
 
 class Finishing:
-    """Makes the finished file of an approved session; `tsa_url` is where time-stamp requests are posted."""
+    """Makes the finished file of an approved session; `tsa_urls` says for
+    each kind of signature where time-stamp requests are posted."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Finishing:
         database: Database,
         engine: SigningPort,
         key: ClientKey,
-        tsa_url: str,
+        tsa_urls: Mapping[str, str],
         outbound: Outbound,
         validator: ValidationPort,
         isolated: Isolated,
@@ -62,7 +63,7 @@ class Finishing:
         self._database = database
         self._engine = engine
         self._key = key
-        self._tsa_url = tsa_url
+        self._tsa_urls = tsa_urls
         self._outbound = outbound
         self._collector = Collector(outbound, clock, randomness)
         self._validator = validator
@@ -207,7 +208,7 @@ class Finishing:
         nonce = int.from_bytes(self._randomness.bytes(8), "big")
         answer = self._outbound.request(
             "POST",
-            self._tsa_url,
+            self._tsa_urls[str(row.kind)],
             headers={"content-type": time_stamp.MEDIA_TYPE},
             content=time_stamp.time_stamp_request(imprint, nonce),
             max_bytes=64 * 1024,

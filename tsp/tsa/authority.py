@@ -12,7 +12,6 @@ from hsm.errors import HsmError
 from tsp.core import der
 from tsp.core.errors import Invalid, TspError, Unavailable
 from tsp.core.randomness import Randomness, new_id
-from tsp.tsa.clock_guard import ClockGuard
 from tsp.tsa.journal import Given
 from tsp.tsa.token import (
     FAILURES,
@@ -44,6 +43,12 @@ class Signer(Protocol):
     def sign_digest(self, digest: bytes) -> bytes: ...
 
 
+class TimeKeeper(Protocol):
+    """Where the time comes from, as `clock_guard.ClockGuard` and `time_guard.TimeGuard` are one."""
+
+    def now(self) -> datetime: ...
+
+
 class Recorder(Protocol):
     """Where time-stamps become durable, as `journal.Journal` is one."""
 
@@ -66,7 +71,7 @@ class TimeStampAuthority:
         chain: Sequence[bytes],
         policy: str,
         accuracy_ms: int,
-        guard: ClockGuard,
+        guard: TimeKeeper,
         randomness: Randomness,
         journal: Recorder,
         qualified: bool = False,
@@ -84,6 +89,7 @@ class TimeStampAuthority:
         self._signer = signer
         self._policy = der.oid(policy)
         self._accuracy = accuracy(accuracy_ms)
+        self._qualified = qualified
         self._extensions = QUALIFIED_CLAIM if qualified else b""
         self._guard = guard
         self._randomness = randomness
@@ -105,10 +111,16 @@ class TimeStampAuthority:
     def stamp(self, request: TimeStampRequest) -> bytes:
         """The TimeStampToken, already on record.
 
-        Raises `Invalid` (timestamp-unaccepted-policy), `Unavailable` where time, key, token or database fail.
+        Raises `Invalid` (timestamp-unaccepted-policy; timestamp-information-unavailable where a qualified one is
+        asked for and not given here), `Unavailable` where time, key, token or database fail.
         """
         if request.policy not in (None, self._policy):
             raise Invalid("timestamp-unaccepted-policy", "This service does not stamp under the requested policy.")
+        if request.qualified_wanted and not self._qualified:
+            raise Invalid(
+                "timestamp-information-unavailable",
+                "This service gives no qualified time-stamps. Ask the qualified service at its own address.",
+            )
         moment = self._guard.now()
         self._require_usable(moment)
         # One bit less than 128, so that the encoded serial number has 16 octets and is positive.

@@ -11,7 +11,7 @@ from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, TooMany
 from tsp.core.randomness import Randomness
-from tsp.tsa.authority import Signer, TimeStampAuthority, unit_of
+from tsp.tsa.authority import Signer, TimeKeeper, TimeStampAuthority, unit_of
 from tsp.tsa.clock_guard import ClockGuard
 from tsp.tsa.journal import Batch, Journal
 from tsp.tsa.tables import last_given
@@ -38,19 +38,21 @@ def tsa_app(
     randomness: Randomness,
     on_batch: Callable[[Session, Batch], object] | None = None,
     qualified: bool = False,
+    guard: TimeKeeper | None = None,
     paths: Collection[str] = ("/",),
     threads: int = 16,
     troubles: list[Callable[[], str]] | None = None,
 ) -> Service:
     """The ASGI application of one time-stamping unit; its shutdown commits what is waiting.
 
-    `on_batch` runs inside the transaction of each batch of records; `troubles` gets a teller of what its clock
-    guard found, for /health. Raises `Invalid` where key and certificate
-    do not fit.
+    Without a `guard` that compares with time sources, one is made that sees jumps of `clock` alone. `on_batch`
+    runs inside the transaction of each batch of records; `troubles` gets a teller of what the guard found, for
+    /health. Raises `Invalid` where key and certificate do not fit.
     """
-    with database.read() as session:
-        earliest = last_given(session, unit_of(certificate))
-    guard = ClockGuard(clock, timedelta(milliseconds=max_clock_jump_ms), earliest)
+    if guard is None:
+        with database.read() as session:
+            earliest = last_given(session, unit_of(certificate))
+        guard = ClockGuard(clock, timedelta(milliseconds=max_clock_jump_ms), earliest)
     if troubles is not None:
         troubles.append(guard.trouble)
     journal = Journal(database, on_batch)

@@ -23,12 +23,16 @@ _ID_MESSAGE_DIGEST = der.oid("1.2.840.113549.1.9.4")
 _ID_SIGNING_CERTIFICATE_V2 = der.oid("1.2.840.113549.1.9.16.2.47")
 _ID_PE_QC_STATEMENTS = der.oid("1.3.6.1.5.5.7.1.3")
 _ESI4_QTST_STATEMENT_1 = der.oid("0.4.0.19422.1.1")
+_QUALIFIED_STATEMENTS = der.seq(der.seq(_ESI4_QTST_STATEMENT_1))
 _V1 = der.integer(1)
 
 _HASH_OIDS = {
     der.oid("2.16.840.1.101.3.4.2.1"): "sha256",
     der.oid("2.16.840.1.101.3.4.2.2"): "sha384",
     der.oid("2.16.840.1.101.3.4.2.3"): "sha512",
+    der.oid("2.16.840.1.101.3.4.2.8"): "sha3_256",
+    der.oid("2.16.840.1.101.3.4.2.9"): "sha3_384",
+    der.oid("2.16.840.1.101.3.4.2.10"): "sha3_512",
 }
 _DIGEST_ALGORITHM = {name: der.seq(oid) for oid, name in _HASH_OIDS.items()}
 #: What TSU keys sign with: curve of the certificate -> digest, signature AlgorithmIdentifier (RFC 5758, 3.2).
@@ -47,6 +51,7 @@ class Failure(IntEnum):
     TIME_NOT_AVAILABLE = 14
     UNACCEPTED_POLICY = 15
     UNACCEPTED_EXTENSION = 16
+    ADD_INFO_NOT_AVAILABLE = 17
     SYSTEM_FAILURE = 25
 
 
@@ -59,12 +64,16 @@ FAILURES: Final[dict[str, Failure]] = {
     "time-not-available": Failure.TIME_NOT_AVAILABLE,
     "timestamp-unaccepted-policy": Failure.UNACCEPTED_POLICY,
     "timestamp-unaccepted-extension": Failure.UNACCEPTED_EXTENSION,
+    "timestamp-information-unavailable": Failure.ADD_INFO_NOT_AVAILABLE,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TimeStampRequest:
-    """A request that can be answered. `imprint` is the MessageImprint as it was sent, to be echoed."""
+    """A request that can be answered. `imprint` is the MessageImprint as it was sent, to be echoed.
+
+    `qualified_wanted`: the request's own extension insists on a qualified time-stamp (decision 0023).
+    """
 
     hash_name: str
     digest: bytes
@@ -72,13 +81,15 @@ class TimeStampRequest:
     policy: bytes | None
     nonce: int | None
     certificate_wanted: bool
+    qualified_wanted: bool = False
 
 
 def parse_request(data: bytes) -> TimeStampRequest:
     """Reads a TimeStampReq (RFC 3161, 2.4.1).
 
-    Raises `Invalid` with a code of `FAILURES`: hashes other than SHA-256, SHA-384 and SHA-512, and any
-    extension, are refused. `policy` is the OID as encoded; whether it is served is the authority's business.
+    Raises `Invalid` with a code of `FAILURES`: hashes other than those of SHA-2 and SHA-3 from 256 bits on
+    (TS 119 312, 9.2), and extensions that are not known here, are refused. `policy` is the OID as encoded;
+    whether it is served, and whether a qualified time-stamp can be had, is the authority's business.
     """
     outer = der.read_one(data)
     if outer.tag != 0x30:
@@ -92,8 +103,7 @@ def parse_request(data: bytes) -> TimeStampRequest:
     order = [tag for tag in (0x06, 0x02, 0x01, 0xA0) if tag in optional]
     if [f.tag for f in fields[2:]] != order:
         raise _bad_format("unexpected field")
-    if 0xA0 in optional:
-        raise Invalid("timestamp-unaccepted-extension", "This service knows no request extensions.")
+    qualified_wanted = _parse_extensions(optional.get(0xA0))
     hash_name, digest = _parse_imprint(fields[1])
     return TimeStampRequest(
         hash_name=hash_name,
@@ -102,6 +112,7 @@ def parse_request(data: bytes) -> TimeStampRequest:
         policy=optional[0x06].encoded if 0x06 in optional else None,
         nonce=_parse_nonce(optional.get(0x02)),
         certificate_wanted=_parse_boolean(optional.get(0x01)),
+        qualified_wanted=qualified_wanted,
     )
 
 
@@ -114,8 +125,11 @@ def _parse_imprint(imprint: der.Tlv) -> tuple[str, bytes]:
         raise _bad_format("hash algorithm")
     name = _HASH_OIDS.get(algorithm[0].encoded)
     if name is None:
-        raise Invalid("timestamp-bad-algorithm", "Use SHA-256, SHA-384 or SHA-512 for the message imprint.")
-    # Parameters are absent or NULL for these (RFC 5754, 2).
+        raise Invalid(
+            "timestamp-bad-algorithm",
+            "Use SHA-256, SHA-384, SHA-512 or SHA-3 of these lengths for the message imprint.",
+        )
+    # Parameters are absent or NULL for these (RFC 5754, 2); for SHA-3 absent (RFC 9688, 2), but OpenSSL writes NULL.
     if len(algorithm) == 2 and algorithm[1].encoded != der.NULL:
         raise _bad_format("hash algorithm parameters")
     if len(parts[1].content) != hashlib.new(name).digest_size:
@@ -126,9 +140,39 @@ def _parse_imprint(imprint: der.Tlv) -> tuple[str, bytes]:
 def _parse_nonce(field: der.Tlv | None) -> int | None:
     if field is None:
         return None
-    if not 1 <= len(field.content) <= MAX_NONCE_OCTETS:
+    content = field.content
+    if not 1 <= len(content) <= MAX_NONCE_OCTETS:
         raise _bad_format("length of the nonce")
-    return int.from_bytes(field.content, "big", signed=True)
+    # DER has one form for a number (X.690, 8.3.2). Another one would come back changed, and the client would refuse it.
+    if len(content) > 1 and content[0] == (0xFF if content[1] & 0x80 else 0x00):
+        raise _bad_format("nonce not shortest")
+    return int.from_bytes(content, "big", signed=True)
+
+
+def _parse_extensions(field: der.Tlv | None) -> bool:
+    """Whether the extensions ask for a qualified time-stamp, which is all that they may ask for here."""
+    if field is None:
+        return False
+    extensions = list(der.children(field.content))
+    read = [_parse_extension(extension) for extension in extensions]
+    if not read or len({identifier for identifier, _ in read}) != len(read):
+        raise _bad_format("extensions")
+    for identifier, value in read:
+        if identifier != _ID_PE_QC_STATEMENTS:
+            raise Invalid("timestamp-unaccepted-extension", "This service does not know an extension of the request.")
+        if value != _QUALIFIED_STATEMENTS:
+            raise Invalid("timestamp-information-unavailable", "The statement that is asked for is not made here.")
+    return True
+
+
+def _parse_extension(extension: der.Tlv) -> tuple[bytes, bytes]:
+    """Identifier as encoded, and value; critical or not makes no difference (RFC 3161, 2.4.1)."""
+    parts = list(der.children(extension.content)) if extension.tag == 0x30 else []
+    if [p.tag for p in parts] not in ([0x06, 0x04], [0x06, 0x01, 0x04]):
+        raise _bad_format("extension")
+    if len(parts) == 3:
+        _parse_boolean(parts[1])
+    return parts[0].encoded, parts[-1].content
 
 
 def _parse_boolean(field: der.Tlv | None) -> bool:
@@ -156,7 +200,7 @@ def accuracy(milliseconds: int) -> bytes:
 
 #: EN 319 422, 9.1: the claim to be a qualified electronic time-stamp, as a non-critical extension [1].
 QUALIFIED_CLAIM: Final = der.implicit(
-    1, der.seq(der.seq(_ID_PE_QC_STATEMENTS, der.octet_string(der.seq(der.seq(_ESI4_QTST_STATEMENT_1)))))
+    1, der.seq(der.seq(_ID_PE_QC_STATEMENTS, der.octet_string(_QUALIFIED_STATEMENTS)))
 )
 
 

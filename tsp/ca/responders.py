@@ -1,0 +1,75 @@
+"""Renews the OCSP responders' certificates well before they end (RFC 6960, 4.2.2.2.1: they are short-lived).
+
+Run by the process that has the authorities' keys; the responders' own token is not needed. The responders
+take the new certificates up by themselves.
+"""
+
+import fcntl
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from asn1crypto import x509
+
+from tsp.ca.authority import Authority
+from tsp.ca.plan import CeremonyPlan
+from tsp.ca.store import ISSUERS, CaStore
+from tsp.ca.upkeep import renew_responders
+from tsp.core.clock import Clock
+from tsp.core.database import Database
+from tsp.core.errors import TspError
+
+#: A third of the life that the shipped profile gives them.
+AHEAD: Final = timedelta(days=28)
+LOOK: Final = timedelta(hours=1)
+log = logging.getLogger("tsp.ca")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderRenewal:
+    """Keeps `ocsp-*.pem` in `directory` good for `ahead` at least; `plan` reads the names that they get.
+
+    Several processes may do so for the same directory: a file lock lets one at a time look and renew.
+    """
+
+    directory: Path
+    plan: Callable[[], CeremonyPlan]
+    authority: Authority
+    database: Database
+    clock: Clock
+    ahead: timedelta = AHEAD
+    look: timedelta = LOOK
+
+    def renew(self) -> int:
+        """Renews all of them where one is due; how many that were.
+
+        Raises `Unavailable` where database or token do not answer; the certificates that stand stay good.
+        """
+        with (self.directory / "responders.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._ends() - self.clock.now() > self.ahead:
+                return 0
+            rows = renew_responders(self.directory, self.plan(), self.authority, self.clock)
+            with self.database.write() as session:
+                session.add_all(rows)
+            return len(rows)
+
+    def _ends(self) -> datetime:
+        """When the first of them ends."""
+        store = CaStore(self.directory)
+        ends: list[datetime] = [x509.Certificate.load(store.ocsp[issuer]).not_valid_after for issuer in ISSUERS]
+        return min(ends)
+
+    def run(self, stop: threading.Event) -> None:
+        """Renews until `stop`. What fails is told in the log and tried again at the next look."""
+        while not stop.is_set():
+            try:
+                if count := self.renew():
+                    log.info("renewed %d certificates of OCSP responders", count)
+            except (TspError, OSError) as error:
+                log.error("OCSP responders not renewed: %s", getattr(error, "code", type(error).__name__))
+            stop.wait(self.look.total_seconds())
