@@ -20,6 +20,7 @@ PATHS = {
     "idp": "/.well-known/openid-configuration",
     "validate": "/",
     "tsa": "/health",
+    "qtsa": "/health",
     "ocsp": "/health",
     "repository": "/root.crl",
     "log": "/checkpoint",

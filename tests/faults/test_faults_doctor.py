@@ -18,7 +18,7 @@ from tests.engine.engine_kit import Provider, Room, certify_issuer
 from tests.engine.test_engine_server import served
 from tests.faults.faces import Faces
 from tests.formats.pdf_samples import classic, objects
-from tests.sign.street import TSA
+from tests.sign.street import QTSA
 from tsp.core.clock import SettableClock
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
@@ -125,7 +125,7 @@ def test_a_clock_set_back_behind_the_log(
 def test_documents_that_wait(tmp_path: Path, faces: Faces) -> None:
     runtime = Runtime(settings_of(tmp_path, faces.street.database), faces.street.clock)
     path, other = (faces.ana.bring(classic(objects(pages=1))) for _ in "ab")
-    faces.street.door.down.add(TSA)
+    faces.street.door.down.add(QTSA)
     faces.ana.approve(path)
     faces.street.engine.failure = Unavailable("engine-unavailable", "Signing is briefly unavailable.")
     faces.ana.approve(other)

@@ -127,7 +127,7 @@ def test_files_of_a_finished_session_that_a_crash_kept_go_at_its_end(
         raise Killed
 
     path = ana.bring(contract)
-    street.door.down.add(TSA)
+    street.door.down.add(QTSA)
     ana.approve(path)
     street.door.down.clear()
     with monkeypatch.context() as patch:

@@ -34,6 +34,7 @@ _CERTIFIED = {
     "issuing": ("ca", "issuing-ca"),
     "infrastructure": ("ca", "infrastructure-ca"),
     "tsu": ("tsu", "tsu"),
+    "qtsu": ("qtsu", "qtsu"),
     "ocsp-issuing": ("ocsp", "ocsp-issuing"),
     "ocsp-infrastructure": ("ocsp", "ocsp-infrastructure"),
 }

@@ -234,8 +234,10 @@ def insert_or_lock(session: Session, row: Base) -> None:
 def insert_if_free(session: Session, model: type[Base], values: Mapping[str, Any]) -> bool:
     """Adds a row where its key is free; False where another has it. One statement, no savepoint."""
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    found = session.connection().execute(insert(table_of(model)).on_conflict_do_nothing(), dict(values))
-    return found.rowcount == 1
+    table = table_of(model)
+    # A row count is not to be had from every driver; the key comes back where a row was added.
+    added = insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return session.connection().execute(added, dict(values)).first() is not None
 
 
 def ping(database: Database) -> None:

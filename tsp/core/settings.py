@@ -296,6 +296,7 @@ class Processes(Section):
     sign: _Count = 1
     validate_: _Count = Field(default=1, alias="validate")
     tsa: _Count = 1
+    qtsa: _Count = 1
     ocsp: _Count = 1
     repository: _Count = 1
     log: _Count = 1

@@ -48,6 +48,8 @@ class TimeKeeper(Protocol):
 
     def now(self) -> datetime: ...
 
+    def trouble(self) -> str: ...
+
 
 class Recorder(Protocol):
     """Where time-stamps become durable, as `journal.Journal` is one."""
