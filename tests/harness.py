@@ -126,6 +126,15 @@ class Platform:
         path = self.directory / f"{name}.log"
         return path.read_text()[-4000:] if path.exists() else ""
 
+    def wait_for_checkpoint(self) -> None:
+        """Bounded wait until the log has published something: a witness has to co-sign it first."""
+        pause = threading.Event()
+        for _ in range(int(START_SECONDS / 0.1)):
+            if httpx2.get(f"{self.urls['log']}/checkpoint", trust_env=False).status_code == 200:
+                return
+            pause.wait(0.1)
+        raise AssertionError("the log publishes nothing")
+
     def wait_for_faces(self, faces: Iterable[str]) -> None:
         """Bounded wait until these faces answer and the engines listen, for a platform without its sandbox."""
         pause = threading.Event()

@@ -33,8 +33,10 @@ def supervised(tmp_path: Path) -> Iterator[Platform]:
     made = make_platform(tmp_path, count=2)
     made.initialise()
     try:
+        made.start_witness()
         made.start_process("platform", "-m", "tsp", "serve")
         made.wait_for_faces(PATHS)
+        made.wait_for_checkpoint()
         yield made
     finally:
         made.stop()

@@ -300,6 +300,15 @@ def test_a_second_engine_does_not_take_the_socket(room: Room, client: EngineClie
     assert client.status().keys_alive == 0
 
 
+def test_a_socket_may_lie_deeper_than_the_kernel_takes_in_one_name(room: Room, tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60) / "engine.sock"
+    with room.engine() as engine, served(engine, deep) as client:
+        assert client.status().keys_alive == 0
+        with room.engine() as second, pytest.raises(Conflict, match="engine-running"):
+            EngineServer(second, deep, room.randomness).serve(threading.Event())
+    assert not deep.exists()
+
+
 def test_a_stale_socket_is_replaced(room: Room, path: Path) -> None:
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:

@@ -9,9 +9,11 @@ a time.
 import base64
 import itertools
 import json
+import os
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from tsp.core.errors import Conflict, Invalid, NotFound, Refused, TooMany, TspEr
 #: A request with a hundred documents has some 60 kB; an answer some 10 kB a document.
 MAX_REQUEST = 1024 * 1024
 MAX_ANSWER = 32 * 1024 * 1024
+#: What fits into sockaddr_un beside its end.
+_ADDRESS_OCTETS = 107
 _LENGTH = struct.Struct(">I")
 _KINDS: dict[str, type[TspError]] = {kind.kind: kind for kind in (Invalid, Refused, NotFound, Conflict, Unavailable)}
 
@@ -64,6 +68,19 @@ class EngineStatus:
 
 class _Gone(Exception):
     """An engine that cannot be spoken to, or left without an answer; another one may be asked."""
+
+
+@contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """What names this socket to the kernel, which takes 107 octets and no more (unix(7)), however deep it lies."""
+    if len(os.fsencode(path)) <= _ADDRESS_OCTETS:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 class EngineClient:
@@ -141,7 +158,8 @@ class EngineClient:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
                 stream.settimeout(self._timeout)
-                stream.connect(str(path))
+                with socket_address(path) as address:
+                    stream.connect(address)
                 send_frame(stream, {"op": op, **fields})
                 answer = receive_frame(stream, MAX_ANSWER)
         except TimeoutError as error:

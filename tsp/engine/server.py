@@ -28,6 +28,7 @@ from tsp.engine.protocol import (
     parse_sign_request,
     receive_frame,
     send_frame,
+    socket_address,
 )
 
 log = logging.getLogger("tsp.engine")
@@ -253,7 +254,8 @@ def _listen(path: Path) -> socket.socket:
     try:
         mask = os.umask(0o177)
         try:
-            listener.bind(str(path))
+            with socket_address(path) as address:
+                listener.bind(address)
         finally:
             os.umask(mask)
         listener.listen(128)
@@ -266,7 +268,8 @@ def _listen(path: Path) -> socket.socket:
 def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(str(path))
+            with socket_address(path) as address:
+                probe.connect(address)
         except FileNotFoundError:
             return
         except ConnectionRefusedError:
