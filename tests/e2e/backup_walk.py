@@ -34,6 +34,23 @@ def elsewhere(platform: Platform, directory: Path, database_url: str = "") -> Pl
     return made
 
 
+def let_the_witness_begin_anew(restored: Platform) -> None:
+    """The witness has seen the longer log, and speaks against the older one until it is told to forget it."""
+    pause = threading.Event()
+    for _ in range(600):
+        if httpx2.get(f"{restored.urls['log']}/status", trust_env=False).json()["alarm"]:
+            break
+        pause.wait(0.1)
+    else:
+        raise AssertionError("the witness says nothing against a log that lost entries")
+    restored.kill("witness")
+    shutil.rmtree(restored.var / "sandbox" / "witness")
+    restored.start_witness()
+    restored.kill("log")
+    restored.start_role("log")
+    restored.wait_until_up()
+
+
 def walk_backup_and_restore(platform: Platform, directory: Path, database_url: str = "") -> bool:
     """The whole walk; `platform` runs at the beginning and is stopped on the way. Whether the last story passed."""
     passphrase = str(write_passphrase(directory))
@@ -76,6 +93,7 @@ def walk_backup_and_restore(platform: Platform, directory: Path, database_url: s
     shutil.copytree(platform.var / "sandbox", restored.var / "sandbox", dirs_exist_ok=True)
     try:
         restored.start()
+        let_the_witness_begin_anew(restored)
         again = tell_story(restored, directory / "elsewhere")
         assert again.summary["passed"]
         assert again.evidence["certificate"]["serial"] != first.evidence["certificate"]["serial"]

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.harness import Platform, make_platform
+from tsp.core.settings import ROLES
 
 pytestmark = pytest.mark.xdist_group("rolling")
 
@@ -86,7 +87,7 @@ class Traffic:
 @pytest.mark.requirement("OPS-2")
 def test_no_request_fails_while_one_process_after_the_other_restarts(supervised: Platform) -> None:
     before = children(supervised)
-    assert len(before) == 18
+    assert len(before) == 2 * len(ROLES)
     traffic = {face: Traffic(supervised.urls[face] + path) for face, path in PATHS.items()}
     pause = threading.Event()
     try:
