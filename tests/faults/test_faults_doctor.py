@@ -178,7 +178,10 @@ def test_an_engine_that_is_not_there_is_suspended_or_mistrusts_its_clock(
 ) -> None:
     path = socket_path(runtime.settings)
     gone = one(engine, runtime, "engine")
-    assert (gone.seen, gone.advice) == ("engine-unavailable", "Start it: `tsp serve --role engine`.")
+    assert (gone.seen, gone.advice) == (
+        "engine-unavailable",
+        "Start it: `tsp serve --role engine`, each further one with its `--number`.",
+    )
     guard = ClockGuard(clock, timedelta(seconds=10))
     with room.engine(clock=guard) as made, served(made, path):
         assert one(engine, runtime, "engine").seen == "ready, private keys alive: 0"

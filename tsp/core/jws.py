@@ -63,5 +63,9 @@ def claims(token: SignedToken, key: EllipticCurvePublicKey) -> dict[str, Any]:
 
 
 def _octets(text: bytes) -> bytes:
-    """base64url without padding (RFC 7515, 2)."""
-    return binascii.a2b_base64(text.translate(_TO_BASE64) + b"=" * (-len(text) % 4))
+    """base64url without padding (RFC 7515, 2), in its one spelling: bits that stand for nothing are zero."""
+    plain = text.translate(_TO_BASE64) + b"=" * (-len(text) % 4)
+    octets = binascii.a2b_base64(plain)
+    if binascii.b2a_base64(octets, newline=False) != plain:
+        raise ValueError("not base64url in its one spelling")
+    return octets
