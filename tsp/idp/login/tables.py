@@ -18,7 +18,7 @@ class LoginTransaction(Base):
     __tablename__ = "idp_login_transaction"
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    browser_hash: Mapped[str] = mapped_column(String(64))
+    browser_hash: Mapped[str] = mapped_column(String(64), index=True)
     client_id: Mapped[str] = mapped_column(String(64))
     #: The pushed request; it may hold an e-mail address and names of documents.
     sealed: Mapped[bytes] = mapped_column(LargeBinary)

@@ -19,3 +19,4 @@ def upgrade() -> None:
     )
     op.create_index("ix_outbox_message_ended", "outbox_message", ["ended"])
     op.create_index("ix_signing_session_waiting", "signing_session", ["state", "changed"])
+    op.create_index("ix_idp_login_transaction_browser_hash", "idp_login_transaction", ["browser_hash"])
