@@ -20,6 +20,7 @@ OPERATORS = (
     "tsp/initialise.py",
     "tsp/cli.py",
     "tsp/ca/",
+    "tsp/backup/",
     "tsp/adapters.py",
     "tsp/audit/cosignature.py",
     "tsp/audit/installation.py",
