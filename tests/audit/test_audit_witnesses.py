@@ -19,9 +19,10 @@ from tsp.audit.checkpoint import Checkpoint, VerifierKey, open_checkpoint, read_
 from tsp.audit.cosignature import CosignerKey, cosignature_of, cosignatures_of, read_answer
 from tsp.audit.http import Watch, log_app
 from tsp.audit.installation import time_stamp_source, witnesses
+from tsp.audit.stepping import pause
 from tsp.audit.tables import Cosignature, Entry, Publication, Tile, TreeHead, WitnessState, latest_published
 from tsp.audit.tree import leaf_hash
-from tsp.audit.witnesses import Witness, WitnessLimits, WitnessLine, pause
+from tsp.audit.witnesses import Witness, WitnessLimits, WitnessLine
 from tsp.core.errors import Conflict, Invalid, NotFound, TspError, Unavailable
 from tsp.core.settings import Witness as WitnessSection
 from tsp.core.settings import load_settings
@@ -290,9 +291,9 @@ def test_five_processes_bring_the_same_checkpoint_and_it_is_published_once(log: 
 
 def test_tries_are_bounded_and_pauses_grow() -> None:
     limits = WitnessLimits(interval=0.25, longest_pause=60)
-    pauses = [pause(limits, failures) for failures in range(12)]
+    pauses = [pause(limits.interval, limits.longest_pause, failures) for failures in range(12)]
     assert pauses[:4] == [0.25, 0.5, 1.0, 2.0]
-    assert pauses[-1] == pause(limits, 10_000) == 60
+    assert pauses[-1] == pause(limits.interval, limits.longest_pause, 10_000) == 60
 
 
 def test_a_running_line_publishes_and_ends_when_it_is_told(log: Log, house: WitnessHouse, line: WitnessLine) -> None:

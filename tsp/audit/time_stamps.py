@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from tsp.audit import tables
 from tsp.audit.checkpoint import read_note
+from tsp.audit.stepping import keep_stepping
 from tsp.audit.tables import CheckpointStamp, Entry, TreeHead
 from tsp.core.clock import Clock
 from tsp.core.database import Database
-from tsp.core.errors import TspError
 
 log = logging.getLogger("tsp.audit")
 
@@ -58,15 +58,14 @@ class CheckpointStamper:
 
     def run(self, stop: threading.Event) -> None:
         """Steps until `stop`, with pauses that grow while the authority does not answer."""
-        failures = 0
-        while not stop.is_set():
-            try:
-                self.step()
-                failures = 0
-            except TspError as error:
-                failures += 1
-                log.warning("time-stamp on the checkpoint: %s %s", error.code, error.facts)
-            stop.wait(min(self.limits.longest_pause, self.limits.look * 2 ** min(failures, 16)))
+        limits = self.limits
+        keep_stepping(
+            stop,
+            self.step,
+            what="time-stamp on the checkpoint",
+            interval=limits.look,
+            longest_pause=limits.longest_pause,
+        )
 
     def step(self) -> int | None:
         """The size of the checkpoint that was stamped; None where none is due. Raises what the authority raises."""

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from tsp.audit import public, tables, tree
 from tsp.audit.cosignature import CosignerKey, SeenBy, read_answer
 from tsp.audit.entries import Writer, record
+from tsp.audit.stepping import keep_stepping
 from tsp.audit.tables import Cosignature, Publication, TreeHead, WitnessState
 from tsp.core.clock import Clock
 from tsp.core.database import Database
@@ -82,15 +83,14 @@ class WitnessLine:
 
     def run(self, stop: threading.Event) -> None:
         """Steps until `stop`, with pauses that grow while the witness does not co-sign."""
-        failures = 0
-        while not stop.is_set():
-            try:
-                self.step()
-                failures = 0
-            except TspError as error:
-                failures += 1
-                log.warning("witness %s: %s %s", self.name, error.code, error.facts)
-            stop.wait(pause(self.limits, failures))
+        limits = self.limits
+        keep_stepping(
+            stop,
+            self.step,
+            what=f"witness {self.name}",
+            interval=limits.interval,
+            longest_pause=limits.longest_pause,
+        )
 
     def step(self) -> bool:
         """One round: True where the witness has co-signed a checkpoint that it did not know.
@@ -235,8 +235,3 @@ class WitnessLine:
             state = WitnessState(name=self.name, size=0, cosigned_at=None, problem=None, problem_at=None)
             session.add(state)
         return state
-
-
-def pause(limits: WitnessLimits, failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return min(limits.longest_pause, limits.interval * float(1 << min(failures, 16)))
