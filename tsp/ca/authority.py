@@ -24,7 +24,7 @@ from tsp.ca.certificate import (
     key_name,
     validity,
 )
-from tsp.ca.lint import Expected, PublicKey, check_issued, lint_certificate, unsound
+from tsp.ca.lint import Expected, PublicKey, check_issued, expected_of, lint_certificate, unsound
 from tsp.ca.lint_rules import STRENGTH, expected_extensions
 from tsp.ca.names import PersonName, ServiceName, SubjectName, dns_name
 from tsp.ca.profiles import Profile
@@ -233,6 +233,36 @@ class Authority:
         public = check_issued(der, prepared.expected, signer.public)
         return IssuedCertificate(
             prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
+        )
+
+    def needs_qscd(self, profile: str) -> bool:
+        """Whether certificates of this profile state that the key is in a QSCD."""
+        found = self._profiles.get(profile)
+        return found is not None and found.needs_qscd
+
+    def issue_stored(self, profile: str, issuer: str, tbs: bytes) -> IssuedCertificate:
+        """Signs a TBSCertificate that was prepared here or in another process and stored since.
+
+        Looks at it with every rule again, whatever was looked at before. Who calls answers for its being redeemed
+        once. Raises what `issue` raises, and `Refused` (prepared-too-old) where the certificate's life is over.
+        """
+        chosen = self._profile(profile)
+        signer = self._issuer(chosen, issuer)
+        twin = assemble(tbs, _NO_SIGNATURE, signer.algorithm)
+        findings = lint_certificate(twin, chosen, signer.facts)
+        if findings:
+            raise unsound(findings[0].rule)
+        expected = expected_of(twin, signer.algorithm)
+        if self._clock.now() > expected.not_after:
+            raise Refused(
+                "prepared-too-old",
+                "The certificate was prepared too long ago. Start again.",
+                serial=serial_text(expected.serial),
+            )
+        der = assemble(tbs, signer.sign(tbs), signer.algorithm)
+        public = check_issued(der, expected, signer.public)
+        return IssuedCertificate(
+            serial_text(expected.serial), der, issuer, profile, expected.not_before, expected.not_after, public
         )
 
     def row(self, issued: IssuedCertificate, subject_ref: str | None) -> Certificate:

@@ -46,6 +46,21 @@ class Expected:
     algorithm: SignatureAlgorithm
 
 
+def expected_of(twin: bytes, algorithm: SignatureAlgorithm) -> Expected:
+    """What a certificate that was prepared earlier must become, read from a twin without a real signature."""
+    read = asn1_x509.Certificate.load(twin, strict=True)
+    tbs = read["tbs_certificate"]
+    return Expected(
+        tbs=tbs.dump(),
+        serial=read.serial_number,
+        not_before=read.not_valid_before,
+        not_after=read.not_valid_after,
+        spki=read.public_key.dump(),
+        extensions={e["extn_id"].dotted: e["critical"].native for e in tbs["extensions"]},
+        algorithm=algorithm,
+    )
+
+
 def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePublicKey) -> PublicKey:
     """Reads a finished certificate back and compares it with what was prepared; the key that it certifies.
 
