@@ -26,22 +26,18 @@ class Facts(NamedTuple):
     extensions: frozenset[str]
     purposes: frozenset[str]
     key: str
-    addresses: tuple[str, ...]
+    hosts: tuple[str, ...]
 
     @classmethod
     def of(cls, der: bytes) -> "Facts":
         read = x509.Certificate.load(der)
         usage = read.extended_key_usage_value
-        access = read.authority_information_access_value
-        points = read.crl_distribution_points_value
-        addresses = [place["access_location"].native for place in access] if access is not None else []
-        if points is not None:
-            addresses += [name.native for point in points for name in point["distribution_point"].chosen]
+        names = read.subject_alt_name_value
         return cls(
             frozenset(e["extn_id"].dotted for e in read["tbs_certificate"]["extensions"]),
             frozenset(purpose.dotted for purpose in usage) if usage is not None else frozenset(),
             read.public_key["algorithm"]["algorithm"].dotted,
-            tuple(addresses),
+            tuple(name.native for name in names) if names is not None else (),
         )
 
 
@@ -59,6 +55,10 @@ def _responder(facts: Facts) -> bool:
 
 def _bound_to_pss(facts: Facts) -> bool:
     return facts.key == oids.RSASSA_PSS
+
+
+def _reserved_host(facts: Facts) -> bool:
+    return any(host.endswith(".test") for host in facts.hosts)
 
 
 _ETSI = "etsi.en_319_412_2"
@@ -97,6 +97,11 @@ FALSE_FINDINGS = (
         f"{_ETSI}.gen-4.2.5-1.discouraged_public_key_type",
         _bound_to_pss,
         "TS 119 312, 6.2.2 and 8.4 recommend RSASSA-PSS; the linter's list has rsaEncryption alone",
+    ),
+    FalseFinding(
+        "etsi.internal_domain_name",
+        _reserved_host,
+        "RFC 6761, 6.2 reserves .test: a test certificate for a server is for a name that nobody can have",
     ),
 )
 

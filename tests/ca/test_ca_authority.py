@@ -99,15 +99,19 @@ def test_every_key_that_a_profile_takes_is_certified_as_it_came(name: str, tmp_p
 
 
 def test_every_false_finding_of_the_list_is_still_found() -> None:
-    made = [
-        ("tsu", SERVICE, SPKI),
-        ("ocsp-responder", SERVICE, SPKI),
-        ("advanced-seal", CREATOR, KEYS["RSA3072-PSS"]()),
+    host = "a.certificate.test"
+    server = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", host)
+    bound = KEYS["RSA3072-PSS"]()
+    made: list[tuple[str, SubjectName, bytes, tuple[str, ...]]] = [
+        ("tsu", SERVICE, SPKI, ()),
+        ("ocsp-responder", SERVICE, SPKI, ()),
+        ("advanced-seal", CREATOR, bound, ()),
+        ("tls-server", server, SPKI, (host,)),
     ]
     whole, seen = authority(), set()
-    for profile, subject, spki in made:
-        role = "infrastructure" if profile == "tsu" else profiles()[profile].issuers[0]
-        der = whole.issue(whole.prepare(profile, subject, spki, now=NOW, issuer=role)).der
+    for profile, subject, spki, hosts in made:
+        role = profiles()[profile].issuers[0]
+        der = whole.issue(whole.prepare(profile, subject, spki, now=NOW, issuer=role, host_names=hosts)).der
         seen |= explaining(etsi_findings(der), der)
     bare = profiles()["advanced"]
     status = bare.status.model_copy(update={"no_rev_avail": True, "ocsp": False, "crl": False})

@@ -26,8 +26,9 @@ from tsp.core.database import Database
 from tsp.core.errors import Conflict, NotFound, Refused, TspError, Unavailable
 from tsp.core.randomness import Randomness, new_id
 
-#: How long an intent stands at most: its certificate begins when it was prepared.
+#: How long an intent stands at most, and at least: its certificate begins when it was prepared.
 LONGEST: Final = timedelta(days=1)
+SHORTEST: Final = timedelta(seconds=30)
 #: And which part of the certificate's own life.
 _SHARE: Final = 10
 
@@ -90,7 +91,7 @@ class Issuance:
             digest=sha256(prepared.tbs).hexdigest(),
             not_before=prepared.not_before,
             not_after=prepared.not_after,
-            until=now + min(LONGEST, (prepared.not_after - prepared.not_before) / _SHARE),
+            until=now + max(SHORTEST, min(LONGEST, (prepared.not_after - prepared.not_before) / _SHARE)),
         )
         with self._database.write() as session:
             session.add(
