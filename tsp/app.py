@@ -463,6 +463,7 @@ def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
+    from tsp.ca.certificate_commands import certificate_commands
     from tsp.ca.commands import ceremony_commands
     from tsp.validate.commands import verify
 
@@ -470,6 +471,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
+    app.add_typer(certificate_commands(lambda: ceremony_context(Runtime(load_settings()))), name="certificate")
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:
