@@ -32,7 +32,7 @@ from tsp.ca.names import PersonName, ServiceName, SubjectName
 
 SPKI = SoftKey().public_spki
 PSS = rsa_spki(pss="sha256")
-ISSUER = issuer("issuing")
+ISSUER = issuer("qualified")
 PERSONS = (PERSON, PSEUDONYM, EMPLOYEE, HIDDEN_EMPLOYEE)
 QUALIFIED: list[tuple[str, SubjectName, bytes]] = [
     *(("qualified", form, SPKI) for form in PERSONS),
@@ -43,7 +43,7 @@ COMPLIANCE, SSCD, TYPE, PDS = (f"0.4.0.1862.1.{last}" for last in (1, 4, 6, 5))
 
 
 def made(profile: str, subject: SubjectName, spki: bytes) -> bytes:
-    whole = authority({"issuing": ISSUER})
+    whole = authority({"qualified": ISSUER})
     return whole.issue(whole.prepare(profile, subject, spki, now=NOW)).der
 
 
@@ -96,10 +96,10 @@ def test_qualified_certificate_says_everything(profile: str, subject: SubjectNam
     found = {place.access_method: place.access_location.value for place in access}
     assert found == {
         AuthorityInformationAccessOID.OCSP: URLS.ocsp,
-        AuthorityInformationAccessOID.CA_ISSUERS: f"{URLS.repository}/issuing.cer",
+        AuthorityInformationAccessOID.CA_ISSUERS: f"{URLS.repository}/qualified.cer",
     }
     (point,) = read.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    assert [name.value for name in point.full_name or ()] == [f"{URLS.repository}/issuing.crl"]
+    assert [name.value for name in point.full_name or ()] == [f"{URLS.repository}/qualified.crl"]
     # (j): that the key is in a QSCD, exactly where it is.
     assert (SSCD in stated) == profile.startswith("qualified")
     policies = read.extensions.get_extension_for_class(x509.CertificatePolicies).value

@@ -26,7 +26,7 @@ SPKI = SoftKey().public_spki
 
 def issuance(database: Database, clock: SettableClock, key: Any = None, *, name: str = "certification") -> Issuance:
     """One process's issuance; those with the same key share their authority's key, not its memory."""
-    issuers = {"issuing": issuer("issuing", key)} if key else None
+    issuers = {"nonqualified": issuer("nonqualified", key)} if key else None
     whole, randomness = authority(issuers, clock=clock), SystemRandomness()
     return Issuance(whole, database, clock, randomness, Writer(name, randomness, clock))
 
@@ -44,7 +44,7 @@ def test_intent_is_durable_and_becomes_one_certificate(database: Database, clock
     with database.read() as session:
         (stored,) = open_intents(session)
         assert (stored.state, stored.serial, stored.digest) == ("prepared", intent.serial, intent.digest)
-        assert status(session, "issuing", intent.serial) is None
+        assert status(session, "nonqualified", intent.serial) is None
     issued = desk.issue(intent.id)
     with database.read() as session:
         row = session.get(Certificate, intent.serial)

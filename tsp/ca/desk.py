@@ -24,10 +24,11 @@ from tsp.ca.ceremony import token_errors
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.issuance import Issuance
 from tsp.ca.names import PersonName
+from tsp.ca.plan import ISSUERS
 from tsp.ca.profiles import Profile
 from tsp.ca.revocation import revoke
 from tsp.ca.samples import SampleBench
-from tsp.ca.store import ISSUERS, CaStore
+from tsp.ca.store import CaStore
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.errors import Invalid, Refused
 
