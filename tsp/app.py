@@ -177,7 +177,9 @@ def _responder_renewal(
     runtime: Runtime, store: "CaStore", token: hsm.Token, database: Database, issuers: Mapping[str, "IssuingKey"]
 ) -> "ResponderRenewal":
     """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
+    from tsp.audit.entries import Writer
     from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.issuance import Issuance
     from tsp.ca.plan import load_plan
     from tsp.ca.profiles import load_profiles
     from tsp.ca.responders import ResponderRenewal
@@ -189,7 +191,9 @@ def _responder_renewal(
     every = {**issuers, "infrastructure": key}
     authority = Authority(profiles, every, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
     plan_file = settings.path(settings.ceremony)
-    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
+    writer = Writer(process_name("engine", runtime.number), runtime.randomness, runtime.clock)
+    issuance = Issuance(authority, database, runtime.clock, runtime.randomness, writer)
+    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), issuance, runtime.clock)
 
 
 def qualified(settings: Settings) -> bool:

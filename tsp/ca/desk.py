@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 from hsm import KeySpec, Token
 from hsm.errors import KeyMissing
-from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import token_errors
 from tsp.ca.commands import CeremonyContext
@@ -32,8 +31,6 @@ from tsp.ca.store import CaStore
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.errors import Invalid, Refused
 
-#: The writer of the log under which operators' certificates stand.
-WRITER: Final = "certification"
 #: PKCS#12 (RFC 7292): rounds of PBKDF2 before AES-256, against who tries passwords.
 _ROUNDS: Final = 600_000
 _SHORTEST_PASSWORD: Final = 8
@@ -73,7 +70,7 @@ class Desk:
             own.randomness,
             qscd=settings.hsm.qscd or settings.demo,
         )
-        return Issuance(authority, own.database, own.clock, own.randomness, Writer(WRITER, own.randomness, own.clock))
+        return Issuance(authority, own.database, own.clock, own.randomness, own.writer)
 
     def seal_key(self, place: str) -> bytes:
         """The public key (DER) of a lasting key for seals, `<token>:seal-<name>`; made there where it is missing.

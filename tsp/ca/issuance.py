@@ -26,6 +26,8 @@ from tsp.core.database import Database
 from tsp.core.errors import Conflict, NotFound, Refused, TspError, Unavailable
 from tsp.core.randomness import Randomness, new_id
 
+#: Who writes in the log what operators issue.
+OPERATORS: Final = "certification"
 #: How long an intent stands at most, and at least: its certificate begins when it was prepared.
 LONGEST: Final = timedelta(days=1)
 SHORTEST: Final = timedelta(seconds=30)
