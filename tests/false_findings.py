@@ -4,12 +4,20 @@ Nothing else may be found in anything that a test run makes. pkilint follows EN 
 know what came later; the reasons name the clause that decides.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from asn1crypto import x509
 
 from tsp.ca import oids
+
+
+def _hosts(read: Any) -> Iterator[str]:
+    """The hosts that status and issuer are found at."""
+    places = read.authority_information_access_value or ()
+    for url in [place["access_location"].native for place in places]:
+        yield urlsplit(url).hostname or ""
 
 
 class FalseFinding(NamedTuple):
@@ -27,17 +35,20 @@ class Facts(NamedTuple):
     purposes: frozenset[str]
     key: str
     hosts: tuple[str, ...]
+    policies: tuple[str, ...]
 
     @classmethod
     def of(cls, der: bytes) -> "Facts":
         read = x509.Certificate.load(der)
         usage = read.extended_key_usage_value
         names = read.subject_alt_name_value
+        policies = read.certificate_policies_value
         return cls(
             frozenset(e["extn_id"].dotted for e in read["tbs_certificate"]["extensions"]),
             frozenset(purpose.dotted for purpose in usage) if usage is not None else frozenset(),
             read.public_key["algorithm"]["algorithm"].dotted,
-            tuple(name.native for name in names) if names is not None else (),
+            (*(name.native for name in names or ()), *_hosts(read)),
+            tuple(info["policy_identifier"].dotted for info in policies) if policies is not None else (),
         )
 
 
@@ -58,7 +69,15 @@ def _bound_to_pss(facts: Facts) -> bool:
 
 
 def _reserved_host(facts: Facts) -> bool:
-    return any(host.endswith(".test") for host in facts.hosts)
+    return any(host.endswith((".test", "localhost")) for host in facts.hosts)
+
+
+def _localhost(facts: Facts) -> bool:
+    return "localhost" in facts.hosts
+
+
+def _long_arc(facts: Facts) -> bool:
+    return any(int(arc) >= 2**32 for policy in facts.policies for arc in policy.split("."))
 
 
 _ETSI = "etsi.en_319_412_2"
@@ -101,7 +120,17 @@ FALSE_FINDINGS = (
     FalseFinding(
         "etsi.internal_domain_name",
         _reserved_host,
-        "RFC 6761, 6.2 reserves .test: a test certificate for a server is for a name that nobody can have",
+        "RFC 6761, 6.2 and 6.3 reserve .test and localhost: for servers' test certificates, and where a demo is",
+    ),
+    FalseFinding(
+        "pkix.invalid_uri_syntax",
+        _localhost,
+        "RFC 3986, 3.2.2 allows a host of one label; a demo's services are at localhost",
+    ),
+    FalseFinding(
+        "itu.invalid_asn1_syntax",
+        _long_arc,
+        "X.667, 6.3: an arc under 2.25 has up to 128 bits; the linter's parser ends at 32",
     ),
 )
 

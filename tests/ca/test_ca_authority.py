@@ -15,6 +15,7 @@ from hsm import KeySpec
 from hsm.errors import TokenGone
 from tests.ca.ca_kit import (
     CREATOR,
+    DEFAULT_ARC,
     EMPLOYEE,
     HIDDEN_EMPLOYEE,
     NOW,
@@ -37,6 +38,7 @@ from tsp.ca.certificate import assemble, build_tbs
 from tsp.ca.names import PersonName, ServiceName, SubjectName
 from tsp.ca.store import to_pem
 from tsp.ca.tables import status
+from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, Refused, TspError, Unavailable
@@ -114,6 +116,12 @@ def test_every_false_finding_of_the_list_is_still_found() -> None:
         role = profiles()[profile].issuers[0]
         der = whole.issue(whole.prepare(profile, subject, spki, now=NOW, issuer=role, host_names=hosts)).der
         seen |= explaining(etsi_findings(der), der)
+    long = authority(known=profiles(DEFAULT_ARC))
+    der = long.issue(long.prepare("advanced", PERSON, SPKI, now=NOW)).der
+    seen |= explaining(etsi_findings(der), der)
+    demo = authority(urls=RepositoryUrls("http://localhost:8405", "http://localhost:8404", URLS.pds))
+    der = demo.issue(demo.prepare("advanced", PERSON, SPKI, now=NOW)).der
+    seen |= explaining(etsi_findings(der), der)
     bare = profiles()["advanced"]
     status = bare.status.model_copy(update={"no_rev_avail": True, "ocsp": False, "crl": False})
     whole = authority(known={"advanced": bare.model_copy(update={"status": status})})
