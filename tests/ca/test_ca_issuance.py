@@ -24,11 +24,18 @@ from tsp.core.randomness import SystemRandomness
 SPKI = SoftKey().public_spki
 
 
-def issuance(database: Database, clock: SettableClock, key: Any = None, *, name: str = "certification") -> Issuance:
+def issuance(
+    database: Database,
+    clock: SettableClock,
+    key: Any = None,
+    *,
+    name: str = "certification",
+    one_time: bool = False,
+) -> Issuance:
     """One process's issuance; those with the same key share their authority's key, not its memory."""
     issuers = {"nonqualified": issuer("nonqualified", key)} if key else None
     whole, randomness = authority(issuers, clock=clock), SystemRandomness()
-    return Issuance(whole, database, clock, randomness, Writer(name, randomness, clock))
+    return Issuance(whole, database, clock, randomness, Writer(name, randomness, clock), one_time=one_time)
 
 
 def entries(database: Database) -> list[tuple[str, dict[str, Any]]]:
@@ -108,11 +115,19 @@ def test_of_five_contenders_for_one_intent_one_issues(database: Database, clock:
 def test_intent_does_not_outlive_its_time(
     database: Database, clock: SettableClock, profile: str, life: dict[str, int]
 ) -> None:
-    desk = issuance(database, clock)
+    desk = issuance(database, clock, one_time=True)
     first, second = (desk.prepare(profile, PERSON, SPKI) for _ in range(2))
     clock.advance(**life)
     assert desk.issue(first.id).serial == first.serial
     clock.advance(seconds=2)
+    with pytest.raises(Refused, match="prepared-too-old"):
+        desk.issue(second.id)
+    third = desk.prepare(profile, PERSON, SPKI)
+    with database.read() as session:
+        lapsed = session.get(CertificateIntent, second.id)
+        assert lapsed is not None
+        assert (lapsed.state, lapsed.tbs) == ("lapsed", None)
+        assert [one.id for one in open_intents(session)] == [third.id]
     with pytest.raises(Refused, match="prepared-too-old"):
         desk.issue(second.id)
 
@@ -188,6 +203,22 @@ def test_key_outside_of_a_token_is_never_said_to_be_in_a_device(database: Databa
     with pytest.raises(Refused, match="key-not-in-device"):
         desk.prepare("qualified-seal", CREATOR, SPKI)
     assert desk.issue(desk.prepare("qualified-seal", CREATOR, SPKI, in_device=True).id).profile == "qualified-seal"
+
+
+@pytest.mark.requirement("SIG-1")
+@pytest.mark.parametrize("kind", ["advanced", "advanced-qualified", "qualified"])
+@pytest.mark.parametrize("in_device", [True, False])
+def test_operators_have_no_way_to_the_certificate_of_a_signature(
+    database: Database, clock: SettableClock, kind: str, in_device: bool
+) -> None:
+    with pytest.raises(Refused, match="kind-for-one-time-keys"):
+        issuance(database, clock).prepare(kind, PERSON, SPKI, in_device=in_device)
+
+
+@pytest.mark.parametrize("kind", ["tsu", "qtsu", "ocsp-responder"])
+def test_keys_of_the_providers_services_are_in_tokens(database: Database, clock: SettableClock, kind: str) -> None:
+    with pytest.raises(Refused, match="key-not-in-device"):
+        issuance(database, clock).prepare(kind, CREATOR, SPKI, issuer="infrastructure")
 
 
 def test_what_the_authority_refuses_leaves_nothing(database: Database, clock: SettableClock) -> None:

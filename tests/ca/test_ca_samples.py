@@ -30,7 +30,8 @@ def bench(database: Database, clock: SettableClock, *, qscd: bool = True) -> Sam
 
     def issuance(chosen: Mapping[str, Profile]) -> Issuance:
         whole = authority(issuers, known=chosen, clock=clock, qscd=qscd)
-        return Issuance(whole, database, clock, randomness, Writer("certification", randomness, clock))
+        writer = Writer("certification", randomness, clock)
+        return Issuance(whole, database, clock, randomness, writer, one_time=True)
 
     def withdraw(role: str, serial: str) -> None:
         with database.write() as session:

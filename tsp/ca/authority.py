@@ -235,10 +235,9 @@ class Authority:
             prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
         )
 
-    def needs_qscd(self, profile: str) -> bool:
-        """Whether certificates of this profile state that the key is in a QSCD."""
-        found = self._profiles.get(profile)
-        return found is not None and found.needs_qscd
+    def profile(self, name: str) -> Profile:
+        """The profile of this name; `Invalid` (profile-unknown), `Refused` (kind-not-available) as `prepare` does."""
+        return self._profile(name)
 
     def issue_stored(self, profile: str, issuer: str, tbs: bytes) -> IssuedCertificate:
         """Signs a TBSCertificate that was prepared here or in another process and stored since.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -59,8 +60,8 @@ class Desk:
             }
             yield cls(context, store, profiles, issuers, token)
 
-    def issuance(self, profiles: Mapping[str, Profile] | None = None) -> Issuance:
-        """Issues with these profiles, or with those of the installation."""
+    def issuance(self, profiles: Mapping[str, Profile] | None = None, *, one_time: bool = False) -> Issuance:
+        """Issues with these profiles, or with those of the installation; `one_time` as of `Issuance`."""
         own, settings = self.context, self.context.settings
         authority = Authority(
             profiles or self.profiles,
@@ -70,7 +71,7 @@ class Desk:
             own.randomness,
             qscd=settings.hsm.qscd or settings.demo,
         )
-        return Issuance(authority, own.database, own.clock, own.randomness, own.writer)
+        return Issuance(authority, own.database, own.clock, own.randomness, own.writer, one_time=one_time)
 
     def seal_key(self, place: str) -> bytes:
         """The public key (DER) of a lasting key for seals, `<token>:seal-<name>`; made there where it is missing.
@@ -103,7 +104,7 @@ class Desk:
         return SampleBench(
             profiles=self.profiles,
             issuers=frozenset(self.issuers),
-            issuance=self.issuance,
+            issuance=partial(self.issuance, one_time=True),
             key=self._discarded_key,
             revoke=self._revoke,
             provider=(provider.country, provider.organisation, provider.organisation_identifier),

@@ -50,11 +50,23 @@ class Intent:
 
 
 class Issuance:
-    """Prepares and issues with one authority, in the name of one writer of the log."""
+    """Prepares and issues with one authority, in the name of one writer of the log.
+
+    `one_time`: whether kinds for signatures of natural persons can be had, which is for test certificates alone.
+    There is no operator's way to a signature: their keys are made by the engine, for an approval.
+    """
 
     def __init__(
-        self, authority: Authority, database: Database, clock: Clock, randomness: Randomness, writer: Writer
+        self,
+        authority: Authority,
+        database: Database,
+        clock: Clock,
+        randomness: Randomness,
+        writer: Writer,
+        *,
+        one_time: bool = False,
     ) -> None:
+        self._one_time = one_time
         self._authority = authority
         self._database = database
         self._clock = clock
@@ -75,12 +87,20 @@ class Issuance:
         """Decides a certificate, beginning now, and makes the intent durable.
 
         `in_device` says that the key is in a token of this installation; `Refused` (key-not-in-device) where the
-        profile states a QSCD and it is not. Otherwise raises what `Authority.prepare` raises.
+        profile asks for that and it is not, and for kinds of one-time keys (kind-for-one-time-keys). Otherwise
+        raises what `Authority.prepare` raises.
         """
-        if self._authority.needs_qscd(profile) and not in_device:
+        chosen = self._authority.profile(profile)
+        if chosen.one_time and not self._one_time:
+            raise Refused(
+                "kind-for-one-time-keys",
+                "Certificates for signatures of persons are issued by the signing engine alone, for an approval.",
+                profile=profile,
+            )
+        if chosen.key_in_token and not in_device:
             raise Refused(
                 "key-not-in-device",
-                "This kind of certificate says that the key is in a certified device. Use a key of a token.",
+                "The key of this kind of certificate must be in a token of this installation.",
                 profile=profile,
             )
         now = self._clock.now()
@@ -96,6 +116,7 @@ class Issuance:
             until=now + max(SHORTEST, min(LONGEST, (prepared.not_after - prepared.not_before) / _SHARE)),
         )
         with self._database.write() as session:
+            _forget_lapsed(session, now)
             session.add(
                 CertificateIntent(
                     id=intent.id,
@@ -155,7 +176,7 @@ class Issuance:
                 raise NotFound("intent-unknown", "There is no such prepared certificate.", intent=intent_id)
             if won:
                 return row
-            if row.state == "prepared":
+            if row.state in ("prepared", "lapsed"):
                 raise Refused(
                     "prepared-too-old", "The certificate was prepared too long ago. Start again.", serial=row.serial
                 )
@@ -185,6 +206,12 @@ def _move(
         found = found.where(CertificateIntent.until >= not_after)
     outcome = cast("CursorResult[Any]", session.execute(found.values(values)))
     return outcome.rowcount == 1
+
+
+def _forget_lapsed(session: Session, now: datetime) -> None:
+    """The names in what nobody redeemed in time have no purpose any more."""
+    lapsed = update(CertificateIntent).where(CertificateIntent.state == "prepared", CertificateIntent.until < now)
+    session.execute(lapsed.values({"state": "lapsed", "ended_at": now, "tbs": None}))
 
 
 def _damaged(intent_id: str) -> Unavailable:

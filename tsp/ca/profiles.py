@@ -104,6 +104,18 @@ class Profile(Strict):
         return self.qc_statements.sscd
 
     @property
+    def key_in_token(self) -> bool:
+        """Whether its key must be in a token of this installation: where a QSCD is stated, and for the provider's
+        units and responders (EN 319 421 TIS-7.6.2; RFC 6960, 4.2.2.2).
+        """
+        return self.needs_qscd or not {"timeStamping", "OCSPSigning"}.isdisjoint(self.extended_key_usage)
+
+    @property
+    def one_time(self) -> bool:
+        """Whether it is for signatures of natural persons, whose keys are made for one approval each."""
+        return self.subject == "natural-person" and "nonRepudiation" in self.key_usage
+
+    @property
     def revocable(self) -> bool:
         """Whether it can be revoked: EN 319 411-1 GEN-6.6.1-04 forbids it for validity-assured certificates."""
         return not self.status.validity_assured

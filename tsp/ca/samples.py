@@ -42,9 +42,10 @@ class Sample:
 class SampleBench:
     """What test certificates are made with.
 
-    `issuance` makes an `Issuance` for the given profiles. `issuers` are the authorities at hand by role. `key` makes
-    a P-256 key in a token, throws its private half away, and returns its DER SubjectPublicKeyInfo. `revoke` revokes
-    the certificate of an issuer with a serial number. `provider` is country, name and identifier.
+    `issuance` makes an `Issuance` for the given profiles, those of one-time keys among them. `issuers` are the
+    authorities at hand by role. `key` makes a P-256 key in a token, throws its private half away, and returns its DER
+    SubjectPublicKeyInfo. `revoke` revokes the certificate of an issuer with a serial number. `provider` is country,
+    name and identifier.
     """
 
     profiles: Mapping[str, Profile]

@@ -83,8 +83,9 @@ def status(session: Session, issuer: str, serial: str) -> CertificateStatus | No
 class CertificateIntent(Base):
     """A certificate that was prepared and is issued once, or never; durable before the issuer's key is touched.
 
-    `state` goes from prepared to redeemed, in one step for one contender, and from there to issued or failed. One
-    that stays redeemed tells that a process ended between the two: the key may have signed, and nobody has the result.
+    `state` goes from prepared to redeemed, in one step for one contender, and from there to issued or failed; or to
+    lapsed, where nobody came in time. One that stays redeemed tells that a process ended between the two: the key may
+    have signed, and nobody has the result.
     """
 
     __tablename__ = "certificate_intent"
