@@ -31,6 +31,7 @@ from tsp.web import Pages
 
 if TYPE_CHECKING:
     from tsp.ca.authority import IssuingKey
+    from tsp.ca.names import PersonName
     from tsp.ca.responders import ResponderRenewal
     from tsp.ca.store import CaStore
 
@@ -480,7 +481,31 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-    app.add_typer(certificate_commands(lambda: ceremony_context(Runtime(load_settings()))), name="certificate")
+    app.add_typer(
+        certificate_commands(
+            lambda: ceremony_context(Runtime(load_settings())),
+            lambda account: _holder(Runtime(load_settings()), account),
+        ),
+        name="certificate",
+    )
+
+
+def _holder(runtime: Runtime, account_id: str) -> "PersonName":
+    """The proven person of an account, as certificates name them; with the token of the identity provider."""
+    from tsp.ca.names import PersonName
+    from tsp.core.sealing import Sealer
+    from tsp.idp.accounts.assurance import load_policy
+    from tsp.idp.accounts.holder import certifiable
+
+    policy = load_policy(runtime.settings.path(runtime.settings.idp.assurance))
+    database = runtime.database()
+    try:
+        with runtime.open_token("identity") as token, database.read() as session:
+            sealer = Sealer(token.aead_key("personal-data"), runtime.randomness, "personal-data")
+            person = certifiable(session, sealer, token.hmac_key("index-hmac"), policy, account_id)
+    finally:
+        database.close()
+    return PersonName(person.given_name, person.family_name, person.country, person.serial_number)
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:

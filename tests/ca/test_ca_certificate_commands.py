@@ -17,10 +17,12 @@ from hsm import Token, softhsm
 from tests.ca.ca_kit import ROOT
 from tsp.ca.certificate_commands import certificate_commands
 from tsp.ca.commands import CeremonyContext, hold
+from tsp.ca.names import PersonName
 from tsp.ca.store import CaStore, to_pem
 from tsp.ca.tables import Certificate, status
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
+from tsp.core.errors import NotFound
 from tsp.core.files import write_private
 from tsp.core.randomness import Randomness
 from tsp.core.settings import load_settings
@@ -63,10 +65,17 @@ def context(
     return made
 
 
+def holder(account: str) -> PersonName:
+    """Who is proven behind an account here (`tests/idp/test_account_holder.py` has the real one)."""
+    if account != "account-1":
+        raise NotFound("account-unknown", "There is no such account.")
+    return PersonName("Ana", "Novak", "SI", "17")
+
+
 @pytest.fixture
 def run(context: CeremonyContext, tmp_path: Path) -> Run:
     app = typer.Typer()
-    app.add_typer(certificate_commands(lambda: context), name="certificate")
+    app.add_typer(certificate_commands(lambda: context, holder), name="certificate")
     (tmp_path / "person.toml").write_text(PERSON)
     (tmp_path / "creator.toml").write_text(CREATOR)
     write_private(tmp_path / "password", PASSWORD.encode())
@@ -135,6 +144,17 @@ def test_request_of_an_account_holder_becomes_a_certificate_once(
     assert answered(run("intents")) == []
     code, output = run("issue", told["intent"])
     assert (code, output.split(":")[0]) == (1, "certificate-issued-already")
+
+
+@pytest.mark.requirement("CA-3")
+def test_without_a_file_the_name_is_the_accounts(run: Run, context: CeremonyContext, request_file: Path) -> None:
+    told = answered(run("request", request_file, "--profile", "authentication", "--account", "account-1"))
+    assert run("issue", told["intent"])[0] == 0
+    with context.database.read() as session:
+        row = session.get(Certificate, told["serial"])
+        assert row is not None
+        assert row.subject_ref == "account-1"
+    assert x509.Certificate.load(row.der).subject.native["common_name"] == "Ana Novak"
 
 
 @pytest.mark.requirement("CA-2", "CA-4")
@@ -220,6 +240,10 @@ def test_what_is_wrong_is_told_in_one_line(
         ("key-not-in-device", ("request", request_file, *seal, "--subject", creator)),
         ("seal-key-unfit", ("request", "--seal-key", "ca:qualified-ca", *seal, "--subject", creator)),
         ("seal-key-unfit", ("request", "--seal-key", "root:seal-1", *seal, "--subject", creator)),
+        ("subject-missing", ("request", request_file, *login)),
+        ("account-unknown", ("request", request_file, *login, "--account", "account-2")),
+        ("account-unknown", ("request", request_file, *login, "--subject", person, "--account", "account-2")),
+        ("subject-missing", (*p12[:-1], "--password-file", tmp_path / "password")),
         ("intent-unknown", ("issue", "nothing")),
         ("subject-unfit", (*p12, creator, "--password-file", tmp_path / "password")),
         ("password-unreadable", (*p12, person, "--password-file", tmp_path / "open")),

@@ -10,7 +10,7 @@ import typer
 from tsp.ca.commands import CeremonyContext, explained
 from tsp.ca.desk import Desk
 from tsp.ca.issuance import Intent
-from tsp.ca.names import PersonName
+from tsp.ca.names import PersonName, SubjectName
 from tsp.ca.request import MAX_OCTETS, CertificateRequest, read_request
 from tsp.ca.samples import make_samples
 from tsp.ca.store import to_pem
@@ -19,39 +19,43 @@ from tsp.ca.tables import open_intents
 from tsp.core.errors import Invalid
 from tsp.core.files import read_secret, write_atomic, write_private
 
-Subject = Annotated[Path, typer.Option(help="TOML file with the subject: [person] or [organisation].")]
+Subject = Annotated[
+    Path | None, typer.Option(help="TOML file with the subject: [person] or [organisation]; else the account's person.")
+]
 Account = Annotated[str | None, typer.Option(help="The account that the certificate belongs to.")]
+#: The proven person of an account; refuses where there is none.
+Holder = Callable[[str], PersonName]
 
 
-def certificate_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
-    """The sub-commands of `tsp certificate`; `context` is called when one runs."""
+def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder) -> typer.Typer:
+    """The sub-commands of `tsp certificate`; `context` is called when one runs, `holder` when an account is named."""
     commands = typer.Typer(help="Certificates beside those of one-time keys.", no_args_is_help=True)
 
     @commands.command("request")
     def request(
         profile: Annotated[str, typer.Option(help="Kind of certificate: a name of conf/profiles.")],
-        subject: Subject,
         file: Annotated[Path | None, typer.Argument(help="Certificate request (PKCS#10), PEM or DER.")] = None,
         seal_key: Annotated[
             str | None, typer.Option(help="Instead of a request: a key of a token, TOKEN:seal-NAME.")
         ] = None,
+        subject: Subject = None,
         issuer: Annotated[str | None, typer.Option(help="The authority, where the profile allows several.")] = None,
         account: Account = None,
     ) -> None:
         """Check a request and prepare its certificate; print the intent that `issue` redeems once."""
         with explained():
-            described = read_subject(subject)
+            name, host_names = _subject(subject, account, holder)
             if (file is None) == (seal_key is None):
                 raise Invalid("key-missing", "Give either a certificate request or a key for seals.")
             read = read_request(_octets(file)) if file is not None else None
             with Desk.open(context()) as desk:
                 intent = desk.issuance().prepare(
                     profile,
-                    described.subject(),
+                    name,
                     read.spki if read is not None else desk.seal_key(seal_key or ""),
                     issuer=issuer,
                     subject_ref=account,
-                    host_names=described.host_names,
+                    host_names=host_names,
                     in_device=read is None,
                 )
             _print(_told(intent, read))
@@ -92,21 +96,21 @@ def certificate_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
                 ]
             )
 
-    _more_commands(commands, context)
+    _more_commands(commands, context, holder)
     return commands
 
 
-def _more_commands(commands: typer.Typer, context: Callable[[], CeremonyContext]) -> None:
+def _more_commands(commands: typer.Typer, context: Callable[[], CeremonyContext], holder: Holder) -> None:
     @commands.command("pkcs12")
     def login_file(
-        subject: Subject,
         password_file: Annotated[Path, typer.Option(help="File with the password, readable by its owner only.")],
         out: Annotated[Path, typer.Option(help="Where the PKCS#12 file goes.")],
+        subject: Subject = None,
         account: Account = None,
     ) -> None:
         """Make a key and a certificate to try logins with, as one PKCS#12 file (demo only)."""
         with explained():
-            name = read_subject(subject).subject()
+            name, _ = _subject(subject, account, holder)
             if not isinstance(name, PersonName):
                 raise Invalid("subject-unfit", "Logins are for natural persons: the file needs [person].")
             password = _password(password_file)
@@ -139,6 +143,17 @@ def _more_commands(commands: typer.Typer, context: Callable[[], CeremonyContext]
             ]
             write_atomic(directory / "samples.json", json.dumps(listed, indent=1).encode() + b"\n")
             _print({"certificates": len(made), "directory": str(directory)})
+
+
+def _subject(file: Path | None, account: str | None, holder: Holder) -> tuple[SubjectName, tuple[str, ...]]:
+    """The name and the host names: of the file, or of the account's proven person. An account is always looked at."""
+    person = holder(account) if account is not None else None
+    if file is not None:
+        described = read_subject(file)
+        return described.subject(), described.host_names
+    if person is None:
+        raise Invalid("subject-missing", "Give the file of a subject, or the account of a person.")
+    return person, ()
 
 
 def _told(intent: Intent, read: CertificateRequest | None) -> dict[str, object]:
