@@ -24,7 +24,7 @@ from tsp.ca.tables import CertificateIntent
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, NotFound, Refused, TspError, Unavailable
-from tsp.core.randomness import Randomness, new_id
+from tsp.core.randomness import Randomness
 
 #: Who writes in the log what operators issue.
 OPERATORS: Final = "certification"
@@ -106,7 +106,7 @@ class Issuance:
         now = self._clock.now()
         prepared = self._authority.prepare(profile, subject, spki, now=now, issuer=issuer, host_names=host_names)
         intent = Intent(
-            id=new_id(self._randomness),
+            id=self._randomness.bytes(16).hex(),  # also typed on command lines, where none may begin with a hyphen
             serial=prepared.serial,
             profile=profile,
             issuer=prepared.issuer,
