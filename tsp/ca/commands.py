@@ -168,45 +168,45 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
     @commands.command("plan")
     def show_plan() -> None:
         """Check the plan and print what the ceremony will make."""
-        with _explained():
+        with explained():
             _show(context())
 
     @commands.command("run")
     def run() -> None:
         """Hold the ceremony, once."""
-        with _explained():
+        with explained():
             typer.echo(json.dumps(hold(context())["artefacts"], indent=2, sort_keys=True))
 
     @commands.command("verify")
     def verify() -> None:
         """Check the artefacts against the transcript and each other; exit code 1 where something is wrong."""
-        with _explained():
+        with explained():
             _verify(context())
 
     @commands.command("register")
     def register_all() -> None:
         """Put the ceremony's certificates into the database, where they are missing."""
-        with _explained():
+        with explained():
             _register(context())
 
     @commands.command("renew-crl")
     def renew_the_crl() -> None:
         """Renew the root's CRL (needs the root's token)."""
-        with _explained():
+        with explained():
             number, _, until = crl_facts(renew_crl(context()))
             typer.echo(f"CRL {number}, valid until {until.isoformat()}")
 
     @commands.command("renew-responders")
     def renew_the_responders() -> None:
         """Renew the OCSP responders' certificates (needs the token of the authorities)."""
-        with _explained():
+        with explained():
             typer.echo(f"{renew_responder_certificates(context())} certificates renewed; the ocsp role takes them up")
 
     return commands
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Errors as one line and exit code 1."""
     try:
         yield

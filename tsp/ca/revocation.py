@@ -5,7 +5,8 @@ once for the OCSP responders, which read the table for every answer, and makes t
 due: whoever has the authority's key publishes them at its next look.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from tsp.ca import oids
 from tsp.ca.crl import REASONS, RevokedCertificate
 from tsp.ca.lists import count_revocation
-from tsp.ca.tables import Certificate
+from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import Clock
 from tsp.core.errors import Conflict, Invalid, NotFound, Refused
 
@@ -60,6 +61,29 @@ class Revocation:
     already: bool = False
 
 
+#: A reference to somebody or to something that is kept elsewhere; a sentence, and with it a name, does not fit.
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#@-]{0,99}")
+
+
+def reference(text: str, field: str) -> str:
+    """What was given as a reference; `Invalid` (`<field>-invalid`) for anything else."""
+    found = text.strip()
+    if not _REFERENCE.fullmatch(found):
+        raise Invalid(
+            f"{field}-invalid",
+            "Give a reference of letters, digits and . _ : / # @ - without spaces, at most 100 of them.",
+        )
+    return found
+
+
+def typed_serial(text: str) -> str:
+    """A serial number as people copy it, as the table's key; `Invalid` (serial-malformed) for anything else."""
+    digits = "".join(c for c in text if c not in " :\t").removeprefix("0x")
+    if not re.fullmatch(r"[0-9A-Fa-f]{1,40}", digits):
+        raise Invalid("serial-malformed", "A serial number has hexadecimal digits, at most 40 of them.")
+    return serial_text(int(digits, 16))
+
+
 class Journal(Protocol):
     """Takes an event in the caller's transaction. Payloads hold references, never personal data."""
 
@@ -79,17 +103,24 @@ class Revocations:
         self._tell = tell
 
     def revoke(
-        self, session: Session, serial: str, reason: str, requester: Requester, *, subject: str | None = None
+        self,
+        session: Session,
+        serial: str,
+        reason: str,
+        requester: Requester,
+        *,
+        subjects: Collection[str] | None = None,
+        persons_only: bool = False,
     ) -> Revocation:
         """Revokes one certificate, or says that it is revoked already: then nothing is changed and nobody told again.
 
-        With `subject` only a certificate of this account. Raises `Invalid` (revocation-reason-unknown), `Refused`
-        (revocation-reason-refused, certificate-suspension-refused, certificate-not-revocable), `NotFound`
-        (certificate-unknown), `Conflict` (certificate-expired).
+        With `subjects` only a certificate of one of them, with `persons_only` none of the provider's own. Raises
+        `Invalid` (revocation-reason-unknown), `Refused` (revocation-reason-refused, certificate-suspension-refused,
+        certificate-not-revocable), `NotFound` (certificate-unknown), `Conflict` (certificate-expired).
         """
         check_reason(reason, requester.by)
         row = session.scalar(select(Certificate).where(Certificate.serial == serial).with_for_update())
-        if row is None or subject not in (None, row.subject_ref):
+        if row is None or not _may(row.subject_ref, subjects, persons_only=persons_only):
             raise NotFound("certificate-unknown", "There is no such certificate.")
         if row.revoked_at is not None:
             return _revocation(row, already=True)
@@ -125,6 +156,12 @@ class Revocations:
             self.revoke(session, one.serial, reason, requester) for one in found if not is_validity_assured(one.der)
         ]
         return done, found[-1].serial if len(found) == most else None
+
+
+def _may(subject: str | None, subjects: Collection[str] | None, *, persons_only: bool) -> bool:
+    if subjects is not None:
+        return subject in subjects
+    return subject is not None or not persons_only
 
 
 def check_reason(reason: str, by: By) -> None:
@@ -172,10 +209,10 @@ def revoke(session: Session, issuer: str, serial: str, reason: str, now: datetim
     return row
 
 
-def revocable(session: Session, subject: str, now: datetime, most: int = 200) -> list[Certificate]:
+def revocable(session: Session, subjects: Collection[str], now: datetime, most: int = 200) -> list[Certificate]:
     """The certificates of a person that are valid and can be revoked, newest first."""
     query = select(Certificate).where(
-        Certificate.subject_ref == subject, Certificate.not_after >= now, Certificate.revoked_at.is_(None)
+        Certificate.subject_ref.in_(subjects), Certificate.not_after >= now, Certificate.revoked_at.is_(None)
     )
     rows = session.scalars(query.order_by(Certificate.issued_at.desc(), Certificate.serial))
     return list(islice((row for row in rows if not is_validity_assured(row.der)), most))

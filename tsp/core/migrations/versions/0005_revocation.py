@@ -1,4 +1,4 @@
-"""Parts of revocation lists, and where each list has come to."""
+"""Parts of revocation lists, where each list has come to, and the way from a certificate to its holder's account."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -37,3 +37,10 @@ def upgrade() -> None:
         sa.Column("ended", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("issuer", "shard", name=op.f("pk_revocation_list")),
     )
+    op.create_table(
+        "idp_approval_subject",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_idp_approval_subject")),
+    )
+    op.create_index(op.f("ix_idp_approval_subject_account_id"), "idp_approval_subject", ["account_id"])
