@@ -49,7 +49,7 @@ def openssl_verify(lists: Lists, certificate: bytes, crl: Path) -> subprocess.Co
     return run("openssl", "verify", *here, "-crl_check", "-attime", at(lists.clock.now()), leaf)
 
 
-@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.requirement("CA-1", "OCSP-2")
 def test_each_part_covers_what_names_it_and_says_so(database: Database, clock: SettableClock, tmp_path: Path) -> None:
     lists = Lists(database, clock, tmp_path, shards=3)
     issued = lists.issue(12)
@@ -76,7 +76,7 @@ def test_each_part_covers_what_names_it_and_says_so(database: Database, clock: S
         assert lint_crl(der, lists.key.facts, lists.key.public) == []
 
 
-@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.requirement("CA-1", "OCSP-2")
 @pytest.mark.parametrize("shards", [0, 2])
 def test_openssl_verifies_by_the_list_that_a_certificate_names(
     database: Database, clock: SettableClock, tmp_path: Path, shards: int
@@ -94,7 +94,7 @@ def test_openssl_verifies_by_the_list_that_a_certificate_names(
         assert "scope" in openssl_verify(lists, good_der, other).stderr
 
 
-@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.requirement("CA-1", "OCSP-2")
 def test_gnutls_and_nss_read_the_whole_list(database: Database, clock: SettableClock, tmp_path: Path) -> None:
     lists = Lists(database, clock, tmp_path)
     for serial, _ in lists.issue(3):
@@ -117,7 +117,7 @@ def test_gnutls_and_nss_read_the_whole_list(database: Database, clock: SettableC
     assert "ca" in run("crlutil", "-d", nss, "-L").stdout
 
 
-@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.requirement("CA-1", "OCSP-2")
 def test_expired_certificates_stay_and_the_list_says_since_when(
     database: Database, clock: SettableClock, tmp_path: Path
 ) -> None:
@@ -132,7 +132,7 @@ def test_expired_certificates_stay_and_the_list_says_since_when(
     assert reading.extensions["2.5.29.60"] == (False, b"\x18\x0f" + stated)
 
 
-@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.requirement("CA-1", "OCSP-2")
 def test_a_delta_list_holds_what_came_after_its_base(database: Database, clock: SettableClock, tmp_path: Path) -> None:
     lists = Lists(database, clock, tmp_path, shards=1, delta=True)
     (old, _), (new, _) = lists.issue(2)
@@ -164,7 +164,7 @@ def test_a_delta_list_holds_what_came_after_its_base(database: Database, clock: 
         assert lint_crl(file.read_bytes(), lists.key.facts, lists.key.public) == []
 
 
-@pytest.mark.requirement("CA-4")
+@pytest.mark.requirement("CA-1")
 def test_numbers_rise_strictly_whoever_publishes(database: Database, clock: SettableClock, tmp_path: Path) -> None:
     """Five processes with no file lock in common: the database alone gives the numbers."""
     lists = Lists(database, clock, tmp_path)
@@ -191,7 +191,7 @@ def test_numbers_rise_strictly_whoever_publishes(database: Database, clock: Sett
     assert known.published == max(numbers[1])
 
 
-@pytest.mark.requirement("CA-4")
+@pytest.mark.requirement("CA-1")
 def test_a_list_never_comes_after_a_newer_one(database: Database, clock: SettableClock, tmp_path: Path) -> None:
     lists = Lists(database, clock, tmp_path)
     slow, fast = lists.publisher(), lists.publisher()
@@ -216,7 +216,7 @@ def test_a_list_never_comes_after_a_newer_one(database: Database, clock: Settabl
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.requirement("CA-1", "OCSP-2")
 def test_the_last_list_has_no_next_update_and_nothing_follows(
     database: Database, clock: SettableClock, tmp_path: Path
 ) -> None:

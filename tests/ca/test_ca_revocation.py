@@ -45,7 +45,7 @@ def office(database: Database, clock: SettableClock, tmp_path: Path) -> Office:
     return Office(Lists(database, clock, tmp_path))
 
 
-@pytest.mark.requirement("CA-4", "OCSP-1")
+@pytest.mark.requirement("CA-1", "OCSP-1")
 def test_a_revocation_is_written_told_and_counts_at_once(office: Office) -> None:
     ((serial, _),) = office.lists.issue()
     requester = Requester("officer", "officer-3", "test-bank", "file-2026/118")
@@ -71,7 +71,7 @@ def test_a_revocation_is_written_told_and_counts_at_once(office: Office) -> None
     assert CrlReading.of((office.lists.directory / f"{ISSUER}.crl").read_bytes()).count() == 1
 
 
-@pytest.mark.requirement("CA-4", "OCSP-1")
+@pytest.mark.requirement("CA-1", "OCSP-1")
 def test_a_second_request_changes_nothing_and_says_so(office: Office) -> None:
     ((serial, _),) = office.lists.issue()
     first = office.revoke(serial, "superseded")
@@ -81,7 +81,7 @@ def test_a_second_request_changes_nothing_and_says_so(office: Office) -> None:
     assert len(office.written) == len(office.told) == 1
 
 
-@pytest.mark.requirement("CA-4")
+@pytest.mark.requirement("CA-1")
 def test_of_five_who_revoke_the_same_one_writes(office: Office) -> None:
     ((serial, _),) = office.lists.issue()
     with ThreadPoolExecutor(5) as pool:
@@ -90,7 +90,7 @@ def test_of_five_who_revoke_the_same_one_writes(office: Office) -> None:
     assert len(office.written) == 1
 
 
-@pytest.mark.requirement("CA-4")
+@pytest.mark.requirement("CA-1")
 @pytest.mark.parametrize("by", ["subject", "officer", "provider"])
 @pytest.mark.parametrize("reason", [*REASONS, "certificateHold", "removeFromCRL", "because", ""])
 def test_each_may_give_their_reasons_and_no_other(office: Office, by: By, reason: str) -> None:
@@ -106,7 +106,7 @@ def test_each_may_give_their_reasons_and_no_other(office: Office, by: By, reason
     assert office.written == []
 
 
-@pytest.mark.requirement("CA-4", "CA-5")
+@pytest.mark.requirement("CA-1", "CA-5")
 def test_what_cannot_be_revoked_is_refused_by_name(office: Office) -> None:
     lists = office.lists
     prepared = lists.authority.prepare("revocable", PERSON, SoftKey().public_spki, now=lists.clock.now())
@@ -124,7 +124,7 @@ def test_what_cannot_be_revoked_is_refused_by_name(office: Office) -> None:
         office.revoke(serial)
 
 
-@pytest.mark.requirement("CA-4")
+@pytest.mark.requirement("CA-1")
 def test_all_of_an_issuer_in_steps_that_may_be_broken_off(office: Office) -> None:
     lists = office.lists
     serials = sorted(serial for serial, _ in lists.issue(5))
