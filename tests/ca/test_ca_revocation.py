@@ -91,19 +91,21 @@ def test_of_five_who_revoke_the_same_one_writes(office: Office) -> None:
 
 
 @pytest.mark.requirement("CA-1")
-@pytest.mark.parametrize("by", ["subject", "officer", "provider"])
-@pytest.mark.parametrize("reason", [*REASONS, "certificateHold", "removeFromCRL", "because", ""])
-def test_each_may_give_their_reasons_and_no_other(office: Office, by: By, reason: str) -> None:
-    ((serial, _),) = office.lists.issue()
-    if reason in REASONS_OF[by]:
-        assert office.revoke(serial, reason, Requester(by, "someone")).reason == reason
-        return
-    with pytest.raises(TspError) as refused:
-        office.revoke(serial, reason, Requester(by, "someone"))
-    known = {"certificateHold": "certificate-suspension-refused", "removeFromCRL": "certificate-suspension-refused"}
-    expected = "revocation-reason-refused" if reason in REASONS else known.get(reason, "revocation-reason-unknown")
-    assert refused.value.code == expected
-    assert office.written == []
+def test_each_may_give_their_reasons_and_no_other(office: Office) -> None:
+    held = {"certificateHold": "certificate-suspension-refused", "removeFromCRL": "certificate-suspension-refused"}
+    every: tuple[By, ...] = ("subject", "officer", "provider")
+    for by in every:
+        for reason in (*REASONS, *held, "because", ""):
+            ((serial, _),) = office.lists.issue()
+            if reason in REASONS_OF[by]:
+                assert office.revoke(serial, reason, Requester(by, "someone")).reason == reason
+                continue
+            before = len(office.written)
+            with pytest.raises(TspError) as refused:
+                office.revoke(serial, reason, Requester(by, "someone"))
+            unknown = held.get(reason, "revocation-reason-unknown")
+            assert refused.value.code == ("revocation-reason-refused" if reason in REASONS else unknown)
+            assert len(office.written) == before
 
 
 @pytest.mark.requirement("CA-1", "CA-5")
