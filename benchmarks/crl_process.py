@@ -21,7 +21,7 @@ from tsp.core.clock import SystemClock
 from tsp.core.database import Database
 
 #: The role that `filling` gives to the issuer of its certificates.
-ISSUER = "issuing"
+ISSUER = "qualified"
 
 
 class _SoftKey:

@@ -58,5 +58,5 @@ class _Asked:
     def ask(self, serials: list[int]) -> None:
         """Each as a request of its own, as they come."""
         for serial in serials:
-            (known,) = self._source.statuses("issuing", [serial])
+            (known,) = self._source.statuses("qualified", [serial])
             assert known is not None, "a certificate that was issued is not known"

@@ -1,8 +1,8 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
-GET and HEAD of `/root`, `/issuing` and `/infrastructure` with `.cer` (DER), `.pem` and `.p7c` (with its
-chain), and of every list that is published (`/root.crl`, `/issuing.crl`, `/issuing-3.crl`, `/issuing-delta.crl`).
-No account, no cookie, no state; a renewed file is served at once.
+GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
+`.pem` and `.p7c` (with its chain), and of every list that is published (`/root.crl`, `/qualified.crl`,
+`/qualified-3.crl`, `/qualified-delta.crl`). No account, no cookie, no state; a renewed file is served at once.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.crl_reading import open_crl
+from tsp.ca.plan import ISSUERS
 from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
 from tsp.core.clock import Clock
 from tsp.core.errors import TspError, http_status
@@ -26,7 +27,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PUBLISHED = ("root", "issuing", "infrastructure")
+_PUBLISHED = ("root", *ISSUERS)
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600

@@ -11,9 +11,10 @@ from asn1crypto import x509
 from tsp.ca.authority import IssuingKey
 from tsp.ca.commands import CeremonyContext, explained, renew_crl
 from tsp.ca.crl_reading import crl_facts
+from tsp.ca.plan import ISSUERS
 from tsp.ca.publication import CrlPublisher, CrlTerms
 from tsp.ca.revocation import REASONS_OF, Requester, Revocation, Revocations, reference, typed_serial
-from tsp.ca.store import ISSUERS, CaStore
+from tsp.ca.store import CaStore
 from tsp.ca.tables import serial_text
 from tsp.core.errors import Invalid, TspError
 
