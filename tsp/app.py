@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 import hsm
 from hsm.probe import is_back
-from tsp.audit.entries import Writer
 from tsp.audit.time_stamps import CheckpointStamper
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.upkeep import read_transcript
@@ -33,8 +32,6 @@ from tsp.web import Pages
 if TYPE_CHECKING:
     from tsp.ca.authority import IssuingKey
     from tsp.ca.responders import ResponderRenewal
-    from tsp.ca.revocation import Revocations
-    from tsp.ca.revocation_commands import RevocationContext
     from tsp.ca.store import CaStore
 
 log = logging.getLogger("tsp")
@@ -114,6 +111,7 @@ def _pages(runtime: Runtime, face: Role, form_action: tuple[str, ...] = ()) -> P
 
 
 def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
+    from tsp.audit.entries import Writer
     from tsp.audit.tables import last_recorded
     from tsp.ca.authority import Authority, IssuingKey
     from tsp.ca.plan import SUBSCRIBER_ISSUERS
@@ -244,7 +242,7 @@ def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
-    from tsp.audit.entries import record
+    from tsp.audit.entries import Writer, record
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
     from tsp.tsa.installation import terms_of, time_guard
@@ -391,6 +389,7 @@ def _sign(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _log(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.audit.entries import Writer
     from tsp.audit.http import Watch, log_app
     from tsp.audit.installation import log_origin, publish_key, sequencer_limits, witnesses
     from tsp.audit.sequencer import Sequencer
@@ -467,6 +466,7 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
 
 def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
+    from tsp.adapters import revocation_context
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.commands import ceremony_commands
@@ -476,25 +476,12 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(verify)
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
-    app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-    app.add_typer(certificate_commands(lambda: revocation_context(Runtime(load_settings()))), name="certificate")
 
+    def ceremony() -> CeremonyContext:
+        return ceremony_context(Runtime(load_settings()))
 
-def revocation_context(runtime: Runtime) -> "RevocationContext":
-    """What the provider's revocations work with in this installation."""
-    from tsp.ca.revocation_commands import RevocationContext
-
-    return RevocationContext(ceremony_context(runtime), lambda: _revocations(runtime))
-
-
-@contextmanager
-def _revocations(runtime: Runtime) -> Iterator["Revocations"]:
-    """Whoever revokes at the command line: persons are told through the outbox, with the identity provider's token."""
-    from tsp.idp.app import revocations
-
-    with runtime.open_token("identity") as token:
-        writer = Writer("operator", runtime.randomness, runtime.clock)
-        yield revocations(runtime.settings, token, writer)
+    app.add_typer(ceremony_commands(ceremony), name="ceremony")
+    app.add_typer(certificate_commands(lambda: revocation_context(ceremony())), name="certificate")
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:
