@@ -44,14 +44,15 @@ class Lists:
 
     def __post_init__(self) -> None:
         """Certifies root and authority, and puts their certificates into the directory."""
-        self.root = issuer("root", SoftKey(ec.SECP384R1()))
-        above = authority({"root": self.root}, known=revocable_profiles())
+        begin = min(NOW, self.clock.now())
+        self.root = issuer("root", SoftKey(ec.SECP384R1()), since=begin)
+        above = authority({"root": self.root}, known=revocable_profiles(), clock=self.clock)
         own = above.issue(
             above.prepare("root-ca", _name("root"), self.root.facts.spki, now=self.root.facts.not_before, issuer="root")
         )
         (self.directory / "root.pem").write_bytes(to_pem(own.der))
         key = SoftKey()
-        self.ca = above.issue(above.prepare("subordinate-ca", _name(ISSUER), key.public_spki, now=NOW, issuer="root"))
+        self.ca = above.issue(above.prepare("subordinate-ca", _name(ISSUER), key.public_spki, now=begin, issuer="root"))
         (self.directory / "ca.pem").write_bytes(to_pem(self.ca.der))
         self.key = IssuingKey.of(ISSUER, self.ca.der, key)
         self.authority = authority({ISSUER: self.key}, known=revocable_profiles(), urls=self.urls, clock=self.clock)

@@ -1,6 +1,7 @@
 """Revocation by the person, by PUK and by an officer, through the pages and interfaces of the identity provider."""
 
 import json
+from base64 import urlsafe_b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,27 @@ from sandbox.browser import Browser
 from sandbox.page import Page
 from tests.ca.list_kit import Lists
 from tests.conftest import TokenFactory
-from tests.idp.login_kit import ISSUER, PASSWORD, Person, World, make_world, register, returned, send
+from tests.idp.login_kit import (
+    ISSUER,
+    PASSWORD,
+    Person,
+    World,
+    details,
+    make_world,
+    raise_level,
+    register,
+    returned,
+    send,
+)
+from tsp.audit.entries import Writer
 from tsp.audit.tables import Entry
-from tsp.ca.revocation import REASONS_OF
+from tsp.ca.revocation import REASONS_OF, Requester
 from tsp.ca.tables import Certificate
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.randomness import Randomness
 from tsp.idp.accounts.tables import Account
+from tsp.idp.app import revocations
 from tsp.idp.certificates.words import KINDS, OTHER_KIND, REASONS, REASONS_TOLD
 from tsp.web import Languages
 
@@ -307,6 +321,38 @@ def test_officers_need_a_token_for_this_and_do_not_reach_the_providers_own(world
     assert world.http.post(url, headers=access(world), content=b"x" * 20_000).status_code == 400
     answer = world.http.post(url, headers=access(world), json=asked)
     assert (answer.status_code, answer.json()["error"]) == (404, "certificate-unknown")
+
+
+@pytest.mark.requirement("CA-1", "EVD-6")
+def test_a_certificate_leads_to_its_holder_by_the_reference_of_approvals(world: World, lists: Lists) -> None:
+    """The engine knows a person by the `sub` of an approval alone; the provider's revocation finds who to tell."""
+    person, browser = register(world), world.browser()
+    page, answer = person.visit(browser, world.sign)
+    page = raise_level(person, browser, person.log_in(browser, page))
+    browser.press(page.expect("idp.consent"), "decision", "allow")
+    returned(browser, answer)
+    world.clock.advance(seconds=60)
+    page, answer = person.visit(browser, world.sign, authorization_details=details("advanced"))
+    page = browser.press(page.expect("idp.approve"), "method", "sms")
+    page = send(browser, page, code=world.code())
+    token = world.sign.token(returned(browser, answer)).json()["access_token"]
+    subject = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))["sub"]
+    assert subject != account_id(world)
+    ((serial, _), (second, _)) = lists.issue(2, subject=subject)
+    assert serial in browser.get(f"{ISSUER}/certificates").words()
+    page = revoke_page(browser, second)
+    send(browser, page, reason="superseded", password=PASSWORD).expect("idp.certificates")
+    writer = Writer("operator", world.randomness, world.clock)
+    with world.database.write() as session:
+        operator = Requester("provider", "operator-7", evidence="ticket-12")
+        revocations(world.settings, world.token, writer).revoke(session, serial, "privilegeWithdrawn", operator)
+    assert serial in world.messages("mail")[-1]
+    assert languages_say("sl", "privilegeWithdrawn") in world.messages("mail")[-1]
+    assert [one["by"] for one in entries(world)] == ["subject", "provider"]
+
+
+def languages_say(language: str, reason: str) -> str:
+    return str(Languages().text(language, REASONS_TOLD[reason]))
 
 
 def test_every_word_has_its_slovene() -> None:

@@ -49,17 +49,21 @@ class RevokedCertificate:
         return seq(integer(self.serial), x509_time(self.revoked_at), _WHY[self.reason])
 
 
-def entry(serial: str, revoked_at: datetime, reason: str | None) -> bytes:
-    """The entry of one row of the certificate table: what `RevokedCertificate.der` gives, for lists of millions."""
+def entry(serial: str, revoked_at: datetime | str, reason: str | None) -> bytes:
+    """The entry of one row of the certificate table: what `RevokedCertificate.der` gives, for lists of millions.
+
+    `revoked_at` may be the text in which a database keeps a moment in UTC (`2026-11-23 10:00:00.000000`).
+    """
     number = bytes.fromhex(serial).lstrip(b"\0")
     if not number or number[0] & 0x80:
         number = b"\0" + number
-    if 1950 <= revoked_at.year < 2050:
-        time = b"\x17\x0d" + revoked_at.astimezone(UTC).strftime("%y%m%d%H%M%SZ").encode()
+    text = revoked_at if isinstance(revoked_at, str) else f"{revoked_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    if "1950" <= text[:4] < "2050":
+        time = f"\x17\x0d{text[2:4]}{text[5:7]}{text[8:10]}{text[11:13]}{text[14:16]}{text[17:19]}Z".encode()
     else:
-        time = x509_time(revoked_at)
-    content = b"\x02" + bytes((len(number),)) + number + time + _WHY[reason or "unspecified"]
-    return bytes((0x30, len(content))) + content
+        time = x509_time(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    content = b"\x02%c%b%b%b" % (len(number), number, time, _WHY[reason or "unspecified"])
+    return b"\x30%c%b" % (len(content), content)
 
 
 @dataclass(frozen=True, slots=True)
