@@ -11,19 +11,24 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from tests.ca.ca_kit import NOW, crl_findings, issuer
 from tests.ca.list_kit import ISSUER, Lists, at
-from tsp.ca.crl import NEVER, REASONS, RevokedCertificate, entry
+from tests.conftest import DatabaseFactory
+from tsp.ca.crl import NEVER, REASONS, CrlForm, RevokedCertificate, entry
 from tsp.ca.crl_reading import CrlReading, crl_facts
+from tsp.ca.crl_writing import write_crl
+from tsp.ca.http import repository_app
 from tsp.ca.lint_crl import lint_crl
 from tsp.ca.lists import Scope, state
-from tsp.ca.publication import make_crl
+from tsp.ca.publication import CrlTerms, make_crl
 from tsp.ca.revocation import revoke
 from tsp.ca.store import to_pem
 from tsp.core.clock import SettableClock, SystemClock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, Refused
+from tsp.core.settings import Crl, default_config, load_settings
 
 
 def withdraw(lists: Lists, serial: str, reason: str = "keyCompromise") -> None:
@@ -268,6 +273,43 @@ def test_more_parts_later_leave_older_certificates_on_theirs(
     assert point_of(der) == f"{more.urls.repository}/{ISSUER}.crl"
     # The whole list has no distribution point, so it must know everything.
     assert CrlReading.of((tmp_path / f"{ISSUER}.crl").read_bytes()).count() == 2
+
+
+@pytest.mark.requirement("OCSP-2")
+def test_a_long_list_is_served_in_pieces_and_as_it_was_when_it_was_opened(
+    artefacts: Path, database: Database, clock: SettableClock
+) -> None:
+    key = issuer("nonqualified")
+    form = CrlForm(7, NOW, NOW + timedelta(days=1))
+    rows = (entry(f"{1 << 100 | number:032x}", NOW, "superseded") for number in range(20_000))
+    made = write_crl(key, form, rows, artefacts, "nonqualified.crl")
+    made.rename(artefacts / "nonqualified.crl")
+    with TestClient(repository_app(artefacts, clock)) as client:
+        whole = client.get("/nonqualified.crl")
+        head = client.head("/nonqualified.crl")
+    assert whole.content == (artefacts / "nonqualified.crl").read_bytes()
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert (head.content, head.headers["etag"]) == (b"", whole.headers["etag"])
+    assert len(x509.load_der_x509_crl(whole.content)) == 20_000
+
+
+def test_numbers_rise_also_where_the_database_was_lost(
+    make_database: DatabaseFactory, clock: SettableClock, tmp_path: Path
+) -> None:
+    numbers = []
+    for _ in range(2):
+        lists = Lists(make_database(), clock, tmp_path)
+        lists.publisher().publish()
+        numbers.append(crl_facts((tmp_path / f"{ISSUER}.crl").read_bytes())[0])
+    assert numbers[0] < numbers[1]
+
+
+def test_the_settings_become_the_terms() -> None:
+    read = load_settings(default_config())
+    changed = read.model_copy(update={"crl": Crl(look_seconds=7, shards={"qualified": 3}, delta=True)})
+    terms = CrlTerms.of(changed)
+    assert (terms.look, terms.delta, terms.urls.shards) == (timedelta(seconds=7), True, {"qualified": 3})
+    assert terms.urls.crl("qualified", terms.urls.shard("qualified", 4)) == f"{read.urls.repository}/qualified-2.crl"
 
 
 MOMENTS = st.integers(0, 4 * 10**9).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))

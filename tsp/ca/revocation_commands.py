@@ -88,7 +88,7 @@ def _tell(done: Revocation) -> None:
     if done.already:
         typer.echo(f"{done.serial} was revoked already: {when}, {done.reason}. Nothing was changed.")
     else:
-        typer.echo(f"{done.serial} revoked: {when}, {done.reason}. Responders say so now, the next list does at once.")
+        typer.echo(f"{done.serial} revoked: {when}, {done.reason}. It counts at once, and is final.")
 
 
 def _publish_root(context: CeremonyContext) -> None:

@@ -1,5 +1,6 @@
 """The installation itself: its files, its disk, its database and schema, its certificates."""
 
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -99,7 +100,8 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
 
 def _lists_of(directory: Path, issuer: str) -> list[Path]:
     """The complete lists of an issuer: the whole one, its parts, or both."""
-    return [*directory.glob(f"{issuer}.crl"), *sorted(directory.glob(f"{issuer}-[0-9]*[0-9].crl"))]
+    name = re.compile(rf"{issuer}(-[0-9]+)?\.crl")
+    return sorted(path for path in directory.glob(f"{issuer}*.crl") if name.fullmatch(path.name))
 
 
 def _next_update(path: Path) -> datetime | None:
