@@ -25,6 +25,7 @@ from tsp.ca.lists import Scope, state
 from tsp.ca.publication import CrlTerms, make_crl
 from tsp.ca.revocation import revoke
 from tsp.ca.store import to_pem
+from tsp.ca.tables import Certificate
 from tsp.core.clock import SettableClock, SystemClock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, Refused
@@ -266,11 +267,16 @@ def test_more_parts_later_leave_older_certificates_on_theirs(
     ((before, der),) = lists.issue()
     lists.publisher().publish()
     more = Lists(database, clock, tmp_path, shards=2)
-    ((after, _),) = more.issue()
+    ((after, after_der),) = more.issue()
     withdraw(more, before)
     withdraw(more, after)
     assert set(more.publisher().publish()) == {ISSUER, f"{ISSUER}-1", f"{ISSUER}-2"}
     assert point_of(der) == f"{more.urls.repository}/{ISSUER}.crl"
+    with database.read() as session:
+        parts = [session.get_one(Certificate, serial).shard for serial in (before, after)]
+    assert parts == [0, int(after, 16) % 2 + 1]
+    # What counts is what the certificate says, not what is set when its row is written.
+    assert Lists(database, clock, tmp_path, shards=9).urls.named_shard(ISSUER, after_der) == parts[1]
     # The whole list has no distribution point, so it must know everything.
     assert CrlReading.of((tmp_path / f"{ISSUER}.crl").read_bytes()).count() == 2
 

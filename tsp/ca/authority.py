@@ -252,7 +252,7 @@ class Authority:
             "not_after": issued.not_after,
             "der": issued.der,
             "issued_at": self._clock.now(),
-            "shard": self._urls.shard(issued.issuer, int(issued.serial, 16)),
+            "shard": self._urls.named_shard(issued.issuer, issued.der),
             "revoked_at": None,
             "reason": None,
         }

@@ -1,7 +1,9 @@
 """The addresses that certificates point to."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from tsp.core.errors import Invalid
@@ -50,9 +52,19 @@ class RepositoryUrls:
         count = self.shards.get(issuer, 0)
         return serial % count + 1 if count else 0
 
+    def named_shard(self, issuer: str, certificate: bytes) -> int:
+        """The part of the issuer's list that a certificate (DER) names; 0 where it names the whole list, or none."""
+        found = _part(f"{self.repository}/{issuer}-").search(certificate)
+        return 0 if found is None else int(found[1])
+
     def crl(self, issuer: str, shard: int = 0, *, delta: bool = False) -> str:
         """Where the CRL of `issuer` is published, or a part of it, or the delta list to either."""
         return f"{self.repository}/{crl_file(issuer, shard, delta=delta)}"
+
+
+@lru_cache(maxsize=16)
+def _part(beginning: str) -> re.Pattern[bytes]:
+    return re.compile(re.escape(beginning.encode()) + rb"([1-9][0-9]{0,3})\.crl")
 
 
 def crl_file(issuer: str, shard: int = 0, *, delta: bool = False) -> str:

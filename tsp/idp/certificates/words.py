@@ -32,5 +32,10 @@ KINDS: Final[Mapping[str, str]] = {
     "advanced": _("Signature, once"),
     "advanced-qualified": _("Signature with a qualified certificate, once"),
     "qualified": _("Qualified signature, once"),
+    "authentication": _("Signing in with a certificate"),
+    "advanced-seal": _("Seal"),
+    "advanced-qualified-seal": _("Seal with a qualified certificate"),
+    "qualified-seal": _("Qualified seal"),
+    "operator": _("Operator of the platform"),
 }
 OTHER_KIND: Final = _("Certificate")
