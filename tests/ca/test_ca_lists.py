@@ -177,6 +177,31 @@ def test_a_delta_list_holds_what_came_after_its_base(database: Database, clock: 
         assert lint_crl(file.read_bytes(), lists.key.facts, lists.key.public) == []
 
 
+@pytest.mark.requirement("CA-1", "OCSP-2")
+@pytest.mark.parametrize("shards", [0, 1])
+def test_openssl_goes_on_from_an_old_list_with_the_delta(
+    database: Database, clock: SettableClock, tmp_path: Path, shards: int
+) -> None:
+    lists = Lists(database, clock, tmp_path, shards=shards, delta=True)
+    (bad, bad_der), (_, good_der) = lists.issue(2)
+    (name,) = lists.publisher().publish()
+    old = (tmp_path / f"{name}.crl").read_bytes()
+    clock.advance(minutes=90)
+    withdraw(lists, bad)
+    lists.publisher().publish()
+    both = b""
+    for der in (old, (tmp_path / f"{name}-delta.crl").read_bytes()):
+        (tmp_path / "one.der").write_bytes(der)
+        both += run("openssl", "crl", "-inform", "DER", "-in", tmp_path / "one.der").stdout.encode()
+    for der, words in ((bad_der, "certificate revoked"), (good_der, "leaf.pem: OK")):
+        (tmp_path / "leaf.pem").write_bytes(to_pem(der))
+        (tmp_path / "both.pem").write_bytes(both)
+        here = ("-CAfile", tmp_path / "root.pem", "-untrusted", tmp_path / "ca.pem", "-CRLfile", tmp_path / "both.pem")
+        flags = ("-crl_check", "-use_deltas", "-extended_crl", "-attime", at(clock.now()))
+        done = run("openssl", "verify", *here, *flags, tmp_path / "leaf.pem")
+        assert words in done.stdout + done.stderr
+
+
 @pytest.mark.requirement("CA-1")
 def test_numbers_rise_strictly_whoever_publishes(database: Database, clock: SettableClock, tmp_path: Path) -> None:
     """Five processes with no file lock in common: the database alone gives the numbers."""

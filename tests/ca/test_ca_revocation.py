@@ -149,6 +149,31 @@ def test_all_of_an_issuer_in_steps_that_may_be_broken_off(office: Office) -> Non
     assert len(office.told) == 5
 
 
+@pytest.mark.requirement("CA-1")
+def test_who_revokes_one_and_who_revokes_all_do_not_wait_in_a_ring(
+    database: Database, clock: SettableClock, tmp_path: Path
+) -> None:
+    office = Office(Lists(database, clock, tmp_path, shards=3))
+    serials = sorted(serial for serial, _ in office.lists.issue(8))
+
+    def all_of_them(_: object) -> list[Revocation]:
+        with database.write() as session:
+            return office.revocations.revoke_some(session, ISSUER, "superseded", OPERATOR)[0]
+
+    def one_by_one(order: list[str]) -> list[Revocation]:
+        return [office.revoke(serial) for serial in order]
+
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(all_of_them, None) for _ in range(2)]
+        waiting += [pool.submit(one_by_one, order) for order in (serials, serials[::-1])]
+        done = [one for future in waiting for one in future.result()]
+    assert sorted(one.serial for one in done if not one.already) == serials
+    lists = office.lists.publisher()
+    lists.publish()
+    assert sum(CrlReading.of(file.read_bytes()).count() for file in office.lists.lists()) == 8
+    assert lists.publish() == []
+
+
 def test_serial_numbers_are_taken_as_people_copy_them() -> None:
     assert typed_serial(" 0x0A:bc ") == f"{0xABC:032x}"
     for wrong in ("", "xyz", "1" * 41, "-1", "1_2"):

@@ -1,11 +1,11 @@
 """The state of revocation lists in the database: which number comes next, what is due, what stands on a list."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy import String, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from tsp.ca.crl import entry
@@ -52,13 +52,23 @@ def state(session: Session, scope: Scope) -> ListState | None:
     return None if row is None else _values(row)
 
 
+def lock_lists(session: Session, issuer: str, shards: Collection[int]) -> None:
+    """Locks the lists that cover certificates of these parts, to the end of the transaction.
+
+    Called before a certificate's own row is locked, and for all parts at once, in one order for everybody: who
+    revokes one certificate and who revokes all of them must not wait for each other in a ring.
+    """
+    whole = {0} if session.get(RevocationList, Scope(issuer, 0)) is not None else set()
+    for shard in sorted(whole.union(shards)):
+        _locked(session, Scope(issuer, shard))
+
+
 def count_revocation(session: Session, issuer: str, shard: int) -> None:
     """Says, in the transaction of a revocation, that the lists which cover it are due."""
-    for scope in sorted({Scope(issuer, 0), Scope(issuer, shard)}):
-        if scope.shard == shard or session.get(RevocationList, scope) is not None:
-            row = _locked(session, scope)
-            row.revocations += 1
-    session.flush()
+    lock_lists(session, issuer, {shard})
+    table = table_of(RevocationList)
+    covering = table.c.issuer == issuer, table.c.shard.in_({0, shard})
+    session.execute(update(table).where(*covering).values(revocations=table.c.revocations + 1))
 
 
 def next_number(session: Session, scope: Scope, floor: int) -> tuple[int, ListState]:

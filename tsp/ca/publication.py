@@ -106,16 +106,18 @@ class CrlPublisher:
 
         Raises `Unavailable` where database or token do not answer; the lists that stand stay as they are.
         """
+        done: list[Scope] = []
+        failed: list[TspError | OSError] = []
         with self._one_at_a_time():
-            # Twice: the first complete list has no delta list yet, which goes on from it.
-            done = [
-                scope
-                for name in self._issuers
-                for scope in self._scopes(name)
-                for _ in range(2)
-                if self._due(scope) and self._published(scope)
-            ]
-            return [crl_file(*scope).removesuffix(".crl") for scope in dict.fromkeys(done)]
+            for scope in [scope for name in self._issuers for scope in self._scopes(name)]:
+                try:
+                    # Twice: the first complete list has no delta list yet, which goes on from it.
+                    done += [scope for _ in range(2) if self._due(scope) and self._published(scope)]
+                except (TspError, OSError) as error:
+                    failed.append(error)  # what is wrong with one list must not keep the others back
+        if failed:
+            raise failed[0]
+        return [crl_file(*scope).removesuffix(".crl") for scope in dict.fromkeys(done)]
 
     def end(self, issuer: str) -> list[str]:
         """Publishes the last lists of an issuer, which never need another (EN 319 411-1 CSS-6.3.9-06).

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from tsp.ca import oids
 from tsp.ca.crl import REASONS, RevokedCertificate
-from tsp.ca.lists import count_revocation
+from tsp.ca.lists import count_revocation, lock_lists
 from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import Clock
 from tsp.core.errors import Conflict, Invalid, NotFound, Refused
@@ -119,7 +119,7 @@ class Revocations:
         certificate-not-revocable), `NotFound` (certificate-unknown), `Conflict` (certificate-expired).
         """
         check_reason(reason, requester.by)
-        row = session.scalar(select(Certificate).where(Certificate.serial == serial).with_for_update())
+        row = _locked(session, serial)
         if row is None or not _may(row.subject_ref, subjects, persons_only=persons_only):
             raise NotFound("certificate-unknown", "There is no such certificate.")
         if row.revoked_at is not None:
@@ -145,17 +145,27 @@ class Revocations:
         check_reason(reason, requester.by)
         now = self._clock.now()
         query = (
-            select(Certificate.serial, Certificate.der)
+            select(Certificate.serial, Certificate.shard, Certificate.der)
             .where(Certificate.serial > after, Certificate.issuer == issuer)
             .where(Certificate.revoked_at.is_(None), Certificate.not_after >= now)
             .order_by(Certificate.serial)
             .limit(most)
         )
         found = session.execute(query).all()
-        done = [
-            self.revoke(session, one.serial, reason, requester) for one in found if not is_validity_assured(one.der)
-        ]
-        return done, found[-1].serial if len(found) == most else None
+        lock_lists(session, issuer, {one.shard for one in found})
+        able = [one.serial for one in found if not is_validity_assured(one.der)]
+        done = [self.revoke(session, serial, reason, requester) for serial in able]
+        return [one for one in done if not one.already], found[-1].serial if len(found) == most else None
+
+
+def _locked(session: Session, serial: str) -> Certificate | None:
+    """The row of a certificate, locked behind the lists that cover it; an issuer and a part never change."""
+    place = session.execute(select(Certificate.issuer, Certificate.shard).where(Certificate.serial == serial)).first()
+    if place is None:
+        return None
+    lock_lists(session, place.issuer, {place.shard})
+    query = select(Certificate).where(Certificate.serial == serial).with_for_update()
+    return session.scalar(query.execution_options(populate_existing=True))
 
 
 def _may(subject: str | None, subjects: Collection[str] | None, *, persons_only: bool) -> bool:
@@ -193,7 +203,7 @@ def revoke(session: Session, issuer: str, serial: str, reason: str, now: datetim
     """
     if reason not in REASONS:
         raise Invalid("revocation-reason-unknown", "This reason for a revocation is not known.", reason=reason)
-    row = session.scalar(select(Certificate).where(Certificate.serial == serial).with_for_update())
+    row = _locked(session, serial)
     if row is None or row.issuer != issuer:
         raise NotFound("certificate-unknown", "There is no such certificate.", serial=serial)
     if row.revoked_at is not None:
