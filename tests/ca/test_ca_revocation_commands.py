@@ -21,7 +21,7 @@ from tsp.ca.crl_reading import CrlReading, crl_facts
 from tsp.ca.lists import Scope, state
 from tsp.ca.profiles import load_profiles
 from tsp.ca.revocation import Revocation, Revocations
-from tsp.ca.revocation_commands import RevocationContext, certificate_commands
+from tsp.ca.revocation_commands import RevocationContext, add_revocation
 from tsp.ca.store import CaStore
 from tsp.ca.tables import serial_text, status
 from tsp.ca.urls import RepositoryUrls
@@ -73,7 +73,9 @@ def run(context: CeremonyContext, written: list[tuple[str, dict[str, str]]]) -> 
         yield Revocations(context.clock, journal, tell)
 
     app = typer.Typer()
-    app.add_typer(certificate_commands(lambda: RevocationContext(context, revocations)), name="certificate")
+    commands = typer.Typer()
+    add_revocation(commands, lambda: RevocationContext(context, revocations))
+    app.add_typer(commands, name="certificate")
 
     def invoke(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["certificate", *arguments])

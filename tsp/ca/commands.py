@@ -9,9 +9,11 @@ from pathlib import Path
 import typer
 
 from hsm import Token
+from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony, token_errors
 from tsp.ca.crl_reading import crl_facts
+from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.lists import Scope, next_number, published
 from tsp.ca.plan import ISSUERS, CeremonyPlan, check_plan, load_plan
 from tsp.ca.profiles import Profile, load_profiles
@@ -56,6 +58,11 @@ class CeremonyContext:
         check_plan(plan, profiles, self.settings)
         return plan, profiles
 
+    @property
+    def writer(self) -> Writer:
+        """Who writes in the log what operators issue."""
+        return Writer(OPERATORS, self.randomness, self.clock)
+
     @contextmanager
     def token(self, name: str) -> Iterator[Token]:
         """An open token; `Unavailable` (token-unavailable) with the operator's advice where it does not open."""
@@ -88,7 +95,7 @@ def hold(context: CeremonyContext) -> dict[str, object]:
         for token in tokens.values():
             token.close()
     with context.database.write() as session:
-        register(session, context.directory, context.clock.now())
+        register(session, context.directory, context.clock.now(), context.writer)
     return transcript
 
 
@@ -127,10 +134,8 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
         }
         urls = RepositoryUrls.of(context.settings)
         authority = Authority(profiles, issuers, urls, context.clock, context.randomness)
-        rows = renew_responders(context.directory, plan, authority, context.clock)
-    with context.database.write() as session:
-        session.add_all(rows)
-    return len(rows)
+        issuance = Issuance(authority, context.database, context.clock, context.randomness, context.writer)
+        return len(renew_responders(context.directory, plan, issuance, context.clock))
 
 
 def _show(context: CeremonyContext) -> None:
@@ -157,7 +162,7 @@ def _verify(context: CeremonyContext) -> None:
 
 def _register(context: CeremonyContext) -> None:
     with context.database.write() as session:
-        added = register(session, context.directory, context.clock.now())
+        added = register(session, context.directory, context.clock.now(), context.writer)
     typer.echo(f"{added} certificates registered")
 
 

@@ -102,9 +102,8 @@ def _publish_root(context: CeremonyContext) -> None:
     typer.echo(f"CRL {number} of the root, valid until {until.isoformat()}")
 
 
-def certificate_commands(context: Callable[[], RevocationContext]) -> typer.Typer:
-    """The sub-commands of `tsp certificate`; `context` is called when one runs."""
-    commands = typer.Typer(help="Certificates: revocation, which is final.", no_args_is_help=True)
+def add_revocation(commands: typer.Typer, context: Callable[[], RevocationContext]) -> None:
+    """Adds the commands of revocation to those of `tsp certificate`; `context` is called when one runs."""
 
     @commands.command("revoke")
     def revoke(serial: _Serial, reason: _Reason, operator: _Operator, evidence: _Evidence) -> None:
@@ -137,5 +136,3 @@ def certificate_commands(context: Callable[[], RevocationContext]) -> typer.Type
         with explained():
             for file in last_lists(context().ceremony, issuer):
                 typer.echo(f"{file} is the last list")
-
-    return commands
