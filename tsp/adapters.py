@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tsp.audit.entries import Writer
 from tsp.audit.signed_data import Wrong, check_time_stamp
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.revocation import Revocations
@@ -71,6 +70,6 @@ def revocation_context(ceremony: CeremonyContext) -> RevocationContext:
         from tsp.idp.app import revocations as revoking
 
         with ceremony.open_token("identity") as token:
-            yield revoking(ceremony.settings, token, Writer("operator", ceremony.randomness, ceremony.clock))
+            yield revoking(ceremony.settings, token, ceremony.writer)
 
     return RevocationContext(ceremony, revocations)
