@@ -155,6 +155,9 @@ def test_without_a_file_the_name_is_the_accounts(run: Run, context: CeremonyCont
         assert row is not None
         assert row.subject_ref == "account-1"
     assert x509.Certificate.load(row.der).subject.native["common_name"] == "Ana Novak"
+    told = answered(run("request", request_file, "--profile", "authentication", "--account", "account-1"))
+    assert answered(run("withdraw", told["intent"])) == {"serial": told["serial"], "state": "withdrawn"}
+    assert run("issue", told["intent"])[0] == 1
 
 
 @pytest.mark.requirement("CA-2", "CA-4")

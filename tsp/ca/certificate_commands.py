@@ -79,6 +79,14 @@ def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder)
             write_atomic(out, pem)
             _print({"serial": issued.serial, "file": str(out)})
 
+    @commands.command("withdraw")
+    def withdraw(intent: Annotated[str, typer.Argument(help="What `request` printed.")]) -> None:
+        """End a prepared certificate that shall not be issued, or that a process left while it signed."""
+        with explained():
+            with Desk.open(context()) as desk:
+                serial = desk.issuance().withdraw(intent)
+            _print({"serial": serial, "state": "withdrawn"})
+
     @commands.command("intents")
     def intents() -> None:
         """List what was prepared and has not ended, the oldest first, as JSON."""

@@ -133,8 +133,8 @@ class CertificateIntent(Base):
     """A certificate that was prepared and is issued once, or never; durable before the issuer's key is touched.
 
     `state` goes from prepared to redeemed, in one step for one contender, and from there to issued or failed; or to
-    lapsed, where nobody came in time. One that stays redeemed tells that a process ended between the two: the key may
-    have signed, and nobody has the result.
+    lapsed, where nobody came in time, or withdrawn by an operator. One that stays redeemed tells that a process ended
+    between the two: the key may have signed, and nobody has the result.
     """
 
     __tablename__ = "certificate_intent"
@@ -165,3 +165,11 @@ def open_intents(session: Session, limit: int = 1000) -> list[CertificateIntent]
         .limit(limit)
     )
     return list(session.scalars(found))
+
+
+def left_intents(session: Session, before: datetime, limit: int = 1000) -> list[CertificateIntent]:
+    """What was prepared before that moment and redeemed by a process that came to no end."""
+    found = select(CertificateIntent).where(
+        CertificateIntent.state == "redeemed", CertificateIntent.prepared_at < before
+    )
+    return list(session.scalars(found.order_by(CertificateIntent.prepared_at).limit(limit)))
