@@ -9,6 +9,7 @@ import typer
 
 from tsp.ca.commands import CeremonyContext, explained
 from tsp.ca.desk import Desk
+from tsp.ca.inventory_commands import add_inventory_commands
 from tsp.ca.issuance import Intent
 from tsp.ca.names import PersonName, SubjectName
 from tsp.ca.request import MAX_OCTETS, CertificateRequest, read_request
@@ -29,7 +30,9 @@ Holder = Callable[[str], PersonName]
 
 def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder) -> typer.Typer:
     """The sub-commands of `tsp certificate`; `context` is called when one runs, `holder` when an account is named."""
-    commands = typer.Typer(help="Certificates beside those of one-time keys.", no_args_is_help=True)
+    commands = typer.Typer(
+        help="Certificates: what was issued, and those beside the ones of one-time keys.", no_args_is_help=True
+    )
 
     @commands.command("request")
     def request(
@@ -104,6 +107,7 @@ def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder)
                 ]
             )
 
+    add_inventory_commands(commands, context)
     _more_commands(commands, context, holder)
     return commands
 
