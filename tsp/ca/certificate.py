@@ -23,6 +23,7 @@ from tsp.core.errors import Invalid
 
 #: RFC 5280, 4.1.2.2: at most 20 octets, positive. Ours have 16 with the top bit cleared.
 SERIAL_OCTETS = 16
+KEY_ID_OCTETS = 20
 _VERSION_3 = tlv(0xA0, integer(2))
 
 
@@ -82,7 +83,7 @@ def algorithm_of(issuer_spki: bytes) -> SignatureAlgorithm:
 def key_identifier(spki: bytes) -> bytes:
     """The first 160 bits of SHA-256 over the point (RFC 7093, 2, method 1)."""
     kind = _kind_of(spki)
-    return hashlib.sha256(spki[len(kind.prefix) - 1 :]).digest()[:20]
+    return hashlib.sha256(spki[len(kind.prefix) - 1 :]).digest()[:KEY_ID_OCTETS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Template:
         # Where nothing but the key identifier changes, the extensions are two constants around it.
         self._around_key_id: tuple[bytes, bytes] | None = None
         if profile.private_key_days is None and not profile.host_names:
-            marker = b"\xa5" * 20
+            marker = b"\xa5" * KEY_ID_OCTETS
             before, _, after = self._extensions(marker, (), issuer.not_before).partition(marker)
             self._around_key_id = before, after
 
