@@ -24,6 +24,7 @@ from tsp.core.errors import Invalid
 #: RFC 5280, 4.1.2.2: at most 20 octets, positive. Ours have 16 with the top bit cleared.
 SERIAL_OCTETS = 16
 KEY_ID_OCTETS = 20
+_DIGESTS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384}
 _VERSION_3 = tlv(0xA0, integer(2))
 
 
@@ -36,7 +37,7 @@ class SignatureAlgorithm(NamedTuple):
 
     def digest(self, message: bytes) -> bytes:
         """What the key signs of `message`."""
-        return hashlib.new(self.hash_name, message).digest()
+        return _DIGESTS[self.hash_name](message).digest()
 
 
 ECDSA_SHA256 = SignatureAlgorithm("sha256", oids.ECDSA_WITH_SHA256, seq(oid(oids.ECDSA_WITH_SHA256)))

@@ -40,7 +40,8 @@ def _rdn(attribute: bytes, value: bytes) -> bytes:
 
 def _text(field: str, value: str) -> str:
     """The value in Unicode normal form C, as it goes into the certificate."""
-    value = unicodedata.normalize("NFC", value)
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", value)
     if not value or value != value.strip() or len(value) > MAX_LENGTH:
         raise Invalid("name-unfit", "A name is empty, too long, or begins or ends with a space.", field=field)
     # Not printable are control, format (also the bidirectional overrides), private and unassigned characters.
@@ -66,7 +67,7 @@ def _one_script(*values: str | None) -> None:
     text = "".join(value for value in values if value)
     if text.isascii():
         return
-    scripts = {_script(letter) for letter in text if letter.isalpha()}
+    scripts = set(map(_script, filter(str.isalpha, set(text))))
     if len(scripts) > 1:
         raise Invalid("name-scripts-mixed", "A name must be written in one script.")
 
