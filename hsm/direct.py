@@ -147,9 +147,11 @@ class Direct:
         self._making = _Mechanism(int(Mechanism.EC_KEY_PAIR_GEN), None, 0)
         self._signing = _Mechanism(int(Mechanism.ECDSA), None, 0)
         # Where all this stands: asking for an address takes as long as some of the calls.
-        self._at_handles, self._at_signature, self._at_length, self._at_making, self._at_signing = map(
-            ctypes.addressof, (self._handles, self._signature, self._length, self._making, self._signing)
-        )
+        self._at_handles = ctypes.addressof(self._handles)
+        self._at_signature = ctypes.addressof(self._signature)
+        self._at_length = ctypes.addressof(self._length)
+        self._at_making = ctypes.addressof(self._making)
+        self._at_signing = ctypes.addressof(self._signing)
 
     def generate_pair(self, curve: bytes, key_id: bytes) -> tuple[int, int]:
         """C_GenerateKeyPair for a pair that lives in this session and signs: the public handle and the private one."""

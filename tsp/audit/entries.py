@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from tsp.audit.canonical import Json, canonical
@@ -127,17 +127,30 @@ def record(session: Session, *, writer: Writer, kind: str, payload: Mapping[str,
     `payload` holds references and digests, never personal data. Raises `ValueError` where it is no
     canonical JSON or over 64 kB, or `kind` is no kebab-case word.
     """
-    return record_all(session, writer=writer, facts=[(kind, payload)])[0]
+    return record_all(session.connection(), writer=writer, facts=[(kind, payload)])[0]
 
 
-def record_all(session: Session, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]) -> list[Recorded]:
+def record_all(
+    connection: Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
+) -> list[Recorded]:
     """The same for several entries (kind and payload), which follow each other in the writer's chain.
 
     The statements are as many for a thousand entries as for one.
     """
+    rows = append(connection, writer=writer, facts=facts)
+    if not rows:
+        return []
+    found = connection.execute(_IDS, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
+    return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
+
+
+def append(
+    connection: Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
+) -> list[dict[str, Any]]:
+    """The same without asking for the ids of the rows; what was written, by column."""
     now = writer.clock.now()
     contents = [(kind, _content(kind, payload, now)) for kind, payload in facts]
-    head = _locked_head(session, writer.name)
+    head = _locked_head(connection, writer.name)
     rows: list[dict[str, Any]] = []
     for counter, (kind, content) in enumerate(contents, head.counter + 1):
         salt = writer.randomness.bytes(_SALT)
@@ -155,15 +168,12 @@ def record_all(session: Session, *, writer: Writer, facts: Sequence[tuple[str, M
                 "leaf_hash": leaf_hash(leaf),
             }
         )
-    if not rows:
-        return []
-    connection = session.connection()
-    connection.execute(
-        _MOVE_HEAD, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
-    )
-    connection.execute(_INSERT, rows)
-    found = connection.execute(_IDS, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
-    return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
+    if rows:
+        connection.execute(
+            _MOVE_HEAD, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
+        )
+        connection.execute(_INSERT, rows)
+    return rows
 
 
 def _content(kind: str, payload: Mapping[str, Json], now: datetime) -> bytes:
@@ -181,13 +191,13 @@ class _Head:
     last: bytes
 
 
-def _locked_head(session: Session, name: str) -> _Head:
+def _locked_head(connection: Connection, name: str) -> _Head:
     """Where the writer's chain ends, locked to the end of the transaction: its entries form one line."""
-    found = session.connection().execute(_HEAD, {"_name": name}).first()
+    found = connection.execute(_HEAD, {"_name": name}).first()
     if found is None:
         # Another process of this name may write its first entry just now; then its row serves both.
-        insert_if_free(session, WriterHead, {"name": name, "counter": 0, "last": NO_PREVIOUS})
-        found = session.connection().execute(_HEAD, {"_name": name}).one()
+        insert_if_free(connection, _WRITER_HEAD, {"name": name, "counter": 0, "last": NO_PREVIOUS})
+        found = connection.execute(_HEAD, {"_name": name}).one()
     return _Head(found.counter, found.last)
 
 

@@ -32,7 +32,9 @@ from tsp.core.errors import Invalid, Unavailable
 _ECDSA = {"sha256": ec.ECDSA(hashes.SHA256()), "sha384": ec.ECDSA(hashes.SHA384())}
 _EXTENSIONS = 0xA3
 #: Stands before the value of the subject's key identifier: its OID and the heads of two OCTET STRINGs.
-_KEY_ID_FOLLOWS = oid(oids.CE_SUBJECT_KEY_IDENTIFIER) + octet_string(octet_string(bytes(KEY_ID_OCTETS)))[:-KEY_ID_OCTETS]
+_KEY_ID_FOLLOWS = (
+    oid(oids.CE_SUBJECT_KEY_IDENTIFIER) + octet_string(octet_string(bytes(KEY_ID_OCTETS)))[:-KEY_ID_OCTETS]
+)
 #: EN 319 411-1 CSS-6.3.9-12: a list of revoked authorities is renewed at least yearly.
 MAX_CRL_AGE = timedelta(days=366)
 
@@ -189,9 +191,7 @@ def _signed(
     parsed: asn1_crl.CertificateList, algorithm: SignatureAlgorithm, issuer_key: ec.EllipticCurvePublicKey
 ) -> bool:
     try:
-        issuer_key.verify(
-            parsed["signature"].native, parsed["tbs_cert_list"].dump(), _ECDSA[algorithm.hash_name]
-        )
+        issuer_key.verify(parsed["signature"].native, parsed["tbs_cert_list"].dump(), _ECDSA[algorithm.hash_name])
     except InvalidSignature:
         return False
     return True

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 _Result = TypeVar("_Result")
 
@@ -53,7 +53,7 @@ class Aside:
     """Helpers for all threads of a process: by default one less than there are processors, so perhaps none."""
 
     def __init__(self, helpers: int | None = None) -> None:
-        self._queue: SimpleQueue[Pending[object] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Pending[Any] | None] = SimpleQueue()
         count = (os.cpu_count() or 1) - 1 if helpers is None else helpers
         self._threads = [threading.Thread(target=self._serve, name="aside", daemon=True) for _ in range(count)]
         for thread in self._threads:

@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from hsm import TokenState
@@ -42,7 +42,7 @@ class Outcomes:
 
     def store(
         self,
-        session: Session,
+        connection: Connection,
         activation: Activation,
         held: Reservation,
         made: Sequence[SignedOnce],
@@ -68,8 +68,8 @@ class Outcomes:
             issued = {"certificate": one.issued.serial, "sha256": sha256(one.issued.der).hexdigest()}
             facts.append(("certificate-issued", issued))
             facts.append(("signature-made", {"evidence": values["id"], "sha256": digest}))
-        entries = record_all(session, writer=self._writer, facts=facts)[1::2]
-        self._insert(session, activation, made, records, [entry.id for entry in entries])
+        entries = record_all(connection, writer=self._writer, facts=facts)[1::2]
+        self._insert(connection, activation, made, records, [entry.id for entry in entries])
         return [
             SignatureResult(
                 digest=document.digest_signed,
@@ -84,7 +84,7 @@ class Outcomes:
 
     def _insert(
         self,
-        session: Session,
+        connection: Connection,
         activation: Activation,
         made: Sequence[SignedOnce],
         records: Sequence[tuple[dict[str, Json], str, str]],
@@ -102,7 +102,6 @@ class Outcomes:
             }
             for ordinal, (document, one) in enumerate(zip(activation.documents, made, strict=True))
         ]
-        connection = session.connection()
         connection.execute(_CERTIFICATES, [self._authority.values(one.issued, activation.subject_ref) for one in made])
         connection.execute(_SIGNATURES, signatures)
         connection.execute(
