@@ -33,7 +33,6 @@ from tsp.ca.certificate import IssuerFacts, key_identifier
 from tsp.ca.names import ServiceName
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.urls import RepositoryUrls
-from tsp.core.aside import Aside
 from tsp.core.clock import SystemClock
 from tsp.core.database import Database
 from tsp.core.randomness import SystemRandomness, new_id
@@ -59,7 +58,6 @@ KIND = "qualified"
 _ISSUER = "http://localhost:8401"
 _URLS = RepositoryUrls("http://repository.example.si", "http://ocsp.example.si", {"en": "https://www.example.si/pds"})
 _CLOCK, _RANDOMNESS = SystemClock(), SystemRandomness()
-_ASIDE = Aside()
 
 
 @contextmanager
@@ -218,14 +216,14 @@ def certify_issuer(token: hsm.Token) -> bytes:
 def activator(pinned: dict[str, Any]) -> Activator:
     """The engine's judgement, with the provider's public key pinned."""
     policy = ActivationPolicy(issuer=_ISSUER, levels=default_levels(qualified=True), max_documents=1000)
-    return Activator(policy, ECKey.import_key(pinned), _CLOCK, aside=_ASIDE)
+    return Activator(policy, ECKey.import_key(pinned), _CLOCK)
 
 
 def one_time_signer(token: hsm.Token, issuer: bytes) -> OneTimeSigner:
     """The life of one-time keys in this token, as `tsp.app` assembles it."""
     issuing = IssuingKey.of("issuing", issuer, token.signing_key("issuing-ca"))
     authority = Authority(_profiles(), {"issuing": issuing}, _URLS, _CLOCK, _RANDOMNESS, qscd=True)
-    signer = OneTimeSigner(token, authority, [issuer], _CLOCK, aside=_ASIDE)
+    signer = OneTimeSigner(token, authority, [issuer], _CLOCK)
     signer.look_ahead(KINDS)
     return signer
 

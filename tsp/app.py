@@ -18,7 +18,6 @@ from hsm.probe import is_back
 from tsp.audit.time_stamps import CheckpointStamper
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.upkeep import read_transcript
-from tsp.core.aside import Aside
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
 from tsp.core.errors import Refused
@@ -155,15 +154,12 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         qscd=qualified(settings),
     )
     liveness = stack.enter_context(Liveness(settings.var / "run", randomness))
-    aside = stack.enter_context(Aside())
-    signer = OneTimeSigner(token, authority, [store.issuing], clock, aside=aside)
+    signer = OneTimeSigner(token, authority, [store.issuing], clock)
     signer.look_ahead(KINDS)
     engine = Engine(
         database=database,
         signer=signer,
-        activator=Activator(
-            activation_policy(settings), load_pinned_key(pinned_key_file(settings)), clock, aside=aside
-        ),
+        activator=Activator(activation_policy(settings), load_pinned_key(pinned_key_file(settings)), clock),
         liveness=liveness,
         writer=Writer(writer, randomness, runtime.clock),
         clock=clock,

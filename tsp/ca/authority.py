@@ -9,7 +9,7 @@ touched. The caller also stores the row, in its own transaction.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -130,28 +130,6 @@ class IssuedCertificate:
     public: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
 
-class SignedCertificate(NamedTuple):
-    """A certificate that the issuer's key has signed, and that nobody has looked at yet."""
-
-    der: bytes
-    prepared: PreparedCertificate
-    signer: IssuingKey
-
-    def check(self) -> IssuedCertificate:
-        """Reads it back and compares. `Unavailable` (certificate-unsound) where it is not what was prepared."""
-        prepared = self.prepared
-        public = check_issued(self.der, prepared.expected, self.signer.public)
-        return IssuedCertificate(
-            prepared.serial,
-            self.der,
-            prepared.issuer,
-            prepared.profile,
-            prepared.not_before,
-            prepared.not_after,
-            public,
-        )
-
-
 class Authority:
     """Issues certificates of the given profiles with the given issuers (by role).
 
@@ -230,14 +208,11 @@ class Authority:
         return PreparedCertificate(profile, signer.facts.role, expected, self._clock.monotonic(), ticket=[self])
 
     def issue(self, prepared: PreparedCertificate) -> IssuedCertificate:
-        """Signs what was prepared, reads it back and compares; raises what `sign` and its result's `check` raise."""
-        return self.sign(prepared).check()
-
-    def sign(self, prepared: PreparedCertificate) -> "SignedCertificate":
-        """Has the issuer's key sign what was prepared; the result counts for nothing before its `check`.
+        """Signs what was prepared, reads it back and compares.
 
         Raises `Conflict` (certificate-issued-already) the second time, also after a failure; `Refused`
-        (prepared-too-old) after a minute; `Unavailable` where the token does not answer.
+        (prepared-too-old) after a minute; `Unavailable` where the token does not answer or the result is
+        not what was prepared.
         """
         try:
             redeemer = prepared.ticket.pop()
@@ -252,7 +227,11 @@ class Authority:
                 "prepared-too-old", "The certificate was prepared too long ago. Start again.", serial=prepared.serial
             )
         signer = self._issuers[prepared.issuer]
-        return SignedCertificate(assemble(prepared.tbs, signer.sign(prepared.tbs), signer.algorithm), prepared, signer)
+        der = assemble(prepared.tbs, signer.sign(prepared.tbs), signer.algorithm)
+        public = check_issued(der, prepared.expected, signer.public)
+        return IssuedCertificate(
+            prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
+        )
 
     def row(self, issued: IssuedCertificate, subject_ref: str | None) -> Certificate:
         """The row that the caller stores in the transaction that makes the certificate count."""

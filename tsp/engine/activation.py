@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from tsp.ca.names import PersonName
 from tsp.core import jws
-from tsp.core.aside import ALONE, Aside, Pending
 from tsp.core.clock import Clock
 from tsp.core.errors import Invalid, Refused, TspError, Unavailable
 
@@ -161,9 +160,8 @@ def load_pinned_key(path: Path) -> ECKey:
 class Activator:
     """Judges approvals under one policy and one pinned key."""
 
-    def __init__(self, policy: ActivationPolicy, key: ECKey, clock: Clock, *, aside: Aside = ALONE) -> None:
+    def __init__(self, policy: ActivationPolicy, key: ECKey, clock: Clock) -> None:
         self._policy = policy
-        self._aside = aside
         self._key = _public(key)
         self._clock = clock
 
@@ -174,13 +172,10 @@ class Activator:
         approval-expired for a life that is too long, approval-other-client, assurance-too-low,
         kind-not-available, approval-other-document).
         """
-        parts = _taken_apart(approval, SAD_TYPE)
-        # At the side: whether it counts is asked for in its turn.
-        proven = self._aside.begin(lambda: _proof(proof))
-        sad = _claims(_Sad, _verified(parts, self._key))
+        sad = _claims(_Sad, _verified(_taken_apart(approval, SAD_TYPE), self._key))
         self._check_addressee(sad)
         self._check_life(sad)
-        self._check_client(sad, approval, proven, digests)
+        self._check_client(sad, approval, proof, digests)
         self._check_level(sad)
         self._check_documents(sad, digests)
         return Activation(
@@ -219,12 +214,10 @@ class Activator:
         if sad.auth_time > sad.iat + self._policy.skew.total_seconds():
             raise _malformed("auth_time")
 
-    def _check_client(
-        self, sad: _Sad, approval: str, proven: Pending[tuple[_Proof, str]], digests: Sequence[str]
-    ) -> None:
+    def _check_client(self, sad: _Sad, approval: str, proof: str, digests: Sequence[str]) -> None:
         """The proof is signed by the key that the approval is bound to (RFC 7800, 3.1), for this very call."""
         try:
-            claims, thumbprint = proven.result()
+            claims, thumbprint = _proof(proof)
         except TspError as error:
             raise _other_client(error.code) from None
         expected = base64.urlsafe_b64encode(sha256(approval.encode()).digest()).rstrip(b"=").decode()

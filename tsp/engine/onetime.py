@@ -23,7 +23,6 @@ from tsp.ca.authority import Authority, IssuedCertificate, PreparedCertificate
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.names import PersonName
 from tsp.core import steps
-from tsp.core.aside import ALONE, Aside
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
 from tsp.formats import cms
@@ -95,20 +94,10 @@ class OneTimeSigner:
     """Makes one-time keys in `token` and has `authority` certify them.
 
     `chain` are the authority's certificates (DER) that go into each signature, the issuer's first.
-    `aside` helps where one key lives alone; a batch has work for all processors anyway.
     """
 
-    def __init__(
-        self,
-        token: OneTimeToken,
-        authority: Authority,
-        chain: Sequence[bytes],
-        clock: Clock,
-        *,
-        aside: Aside = ALONE,
-    ) -> None:
+    def __init__(self, token: OneTimeToken, authority: Authority, chain: Sequence[bytes], clock: Clock) -> None:
         self.token = token
-        self._aside = aside
         self.authority = authority
         self._chain = tuple(chain)
         self._clock = clock
@@ -149,9 +138,8 @@ class OneTimeSigner:
                     for order, key in zip(orders, keys, strict=True)
                 ]
                 on_planned([(one, key.public_spki) for one, key in zip(prepared, keys, strict=True)])
-                aside = self._aside if len(orders) == 1 else ALONE
                 made = [
-                    self._use(order, key, one, life, aside)
+                    self._use(order, key, one, life)
                     for order, key, one, life in zip(orders, keys, prepared, lives, strict=True)
                 ]
         except DestructionFailed as error:
@@ -178,31 +166,18 @@ class OneTimeSigner:
             with self.token.one_time_keys(count) as keys:
                 yield keys
 
-    def _use(
-        self, order: Order, key: OneTimeKey, prepared: PreparedCertificate, life: "_Life", aside: Aside
-    ) -> SignedOnce:
-        """From the planned certificate to the key's end.
-
-        What only looks at results is done at the side: whether the certificate is sound while the key
-        signs, whether the signature verifies while the key is destroyed. Nothing leaves before all of it is known.
-        """
+    def _use(self, order: Order, key: OneTimeKey, prepared: PreparedCertificate, life: "_Life") -> SignedOnce:
+        """From the planned certificate to the key's end."""
         life.step(Step.PREPARED)
-        signed = self.authority.sign(prepared)
-        looking = aside.begin(signed.check)
-        life.step(Step.CERTIFIED)
-        self._require_begun(prepared)
-        attributes = cms.signed_attributes(order.digest, signed.der)
+        issued = self._certify(prepared, life)
+        attributes = cms.signed_attributes(order.digest, issued.der)
         life.step(Step.ATTRIBUTES_BUILT)
         digest = sha256(attributes).digest()
         signature = key.sign_digest(digest)
         life.step(Step.SIGNED)
-        issued = looking.result()
-        verifying = aside.begin(lambda: _verify(issued.public, digest, signature))
-        record = key.destroy()
-        whole = cms.signed_data(attributes, signature, issued.der, self._chain)
-        verifying.result()
+        _verify(issued.public, digest, signature)
         life.step(Step.VERIFIED)
-        # Told now, so that the moments stand in order: the key's life is never told shorter than it was.
+        record = key.destroy()
         life.step(Step.DESTROYED)
         return SignedOnce(
             issued=issued,
@@ -211,17 +186,20 @@ class OneTimeSigner:
             destruction=record,
             signed_attributes=attributes,
             signature=signature,
-            cms=whole,
+            cms=cms.signed_data(attributes, signature, issued.der, self._chain),
             times=life.times,
         )
 
-    def _require_begun(self, prepared: PreparedCertificate) -> None:
-        """The certificate is valid before its key is used (TS 119 431-1, GEN-6.2.1-08)."""
-        if not prepared.not_before <= self._clock.now() <= prepared.not_after:
+    def _certify(self, prepared: PreparedCertificate, life: "_Life") -> IssuedCertificate:
+        """The certificate, valid before its key is used (TS 119 431-1, GEN-6.2.1-08)."""
+        issued = self.authority.issue(prepared)
+        life.step(Step.CERTIFIED)
+        if not issued.not_before <= self._clock.now() <= issued.not_after:
             raise Unavailable(
                 "clock-unsound",
                 "The service's clock is being corrected. Nothing was signed; please try again in a moment.",
             )
+        return issued
 
 
 class _Life:
