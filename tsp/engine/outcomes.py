@@ -50,22 +50,16 @@ class Outcomes:
         moments: Mapping[str, datetime],
     ) -> list[SignatureResult]:
         """Stores one signature for each document of the approval, and answers with them in that order."""
+        building = evidence.Records(activation, held, token, moments)
         records = []
         for document, one in zip(activation.documents, made, strict=True):
-            values = evidence.build_record(
-                evidence_id=new_id(self._randomness),
-                activation=activation,
-                document=document,
-                reservation=held,
-                made=one,
-                token=token,
-                moments=dict(moments),
-            )
+            values = building.build(new_id(self._randomness), document, one)
             octets = canonical(values)
             records.append((values, octets.decode(), sha256(octets).hexdigest()))
         facts: list[tuple[str, Mapping[str, Json]]] = []
         for one, (values, _, digest) in zip(made, records, strict=True):
-            issued = {"certificate": one.issued.serial, "sha256": sha256(one.issued.der).hexdigest()}
+            certificate: Any = values["certificate"]
+            issued = {"certificate": one.issued.serial, "sha256": certificate["sha256"]}
             facts.append(("certificate-issued", issued))
             facts.append(("signature-made", {"evidence": values["id"], "sha256": digest}))
         entries = record_all(connection, writer=self._writer, facts=facts)[1::2]

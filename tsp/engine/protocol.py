@@ -14,7 +14,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +209,8 @@ def encode_error(error: TspError) -> dict[str, Any]:
 
 def encode_results(results: Sequence[SignatureResult]) -> dict[str, Any]:
     """Signatures for an answer."""
-    return {"signatures": [{**asdict(r), "cms": _b64(r.cms), "certificate": _b64(r.certificate)} for r in results]}
+    # Field by field: `asdict` would copy every evidence to its depth.
+    return {"signatures": [{**vars(r), "cms": _b64(r.cms), "certificate": _b64(r.certificate)} for r in results]}
 
 
 def parse_sign_request(fields: Mapping[str, Any]) -> SignRequest:
