@@ -193,7 +193,8 @@ class Authority:
                 issuer=signer.facts.role,
             )
         serial = self._new_serial()
-        template = self._template(chosen, signer, semantics=subject.semantic)
+        semantics = subject.semantic
+        template = self._template(chosen, signer, semantics=semantics)
         tbs = template.tbs(subject.der(), spki, serial, now, host_names=host_names)
         self._look_at_shape(chosen, signer, subject, tbs)
         expected = Expected(
@@ -202,7 +203,7 @@ class Authority:
             not_before=not_before,
             not_after=not_after,
             spki=spki,
-            extensions=self._expected_extensions(chosen, semantics=subject.semantic),
+            extensions=self._expected_extensions(chosen, semantics=semantics),
             algorithm=signer.algorithm,
         )
         return PreparedCertificate(profile, signer.facts.role, expected, self._clock.monotonic(), ticket=[self])

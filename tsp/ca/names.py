@@ -92,8 +92,8 @@ class PersonName:
     def __post_init__(self) -> None:
         for field in ("given_name", "surname", "pseudonym", "common_name"):
             value = getattr(self, field)
-            if value is not None:
-                object.__setattr__(self, field, _text(field, value))
+            if value is not None and (text := _text(field, value)) is not value:
+                object.__setattr__(self, field, text)
         _country(self.country)
         if not _SERIAL_NUMBER.fullmatch(self.serial_number) or self.serial_number != self.serial_number.strip():
             raise Invalid("serial-number-unfit", "The person's identifier must be 1 to 64 simple characters.")

@@ -44,8 +44,10 @@ log = logging.getLogger("tsp.engine")
 SERVICE_LABELS = frozenset({"issuing-ca", "infrastructure-ca"})
 
 
-#: Keys that live at the same time in a batch, and whose certificates are planned in one transaction.
-TOGETHER = 8
+#: Documents of one approval that are signed one after the other, with a plan and a commit for each.
+ONE_BY_ONE = 8
+#: Keys that live at the same time in a larger batch, and whose certificates are planned in one transaction.
+TOGETHER = 16
 #: Digests that an entry of the log names; of more it holds the digest of them all.
 _NAMED = 100
 
@@ -240,7 +242,7 @@ class Engine:
         and nothing is returned.
         """
         count = len(call.activation.documents)
-        if count <= TOGETHER:
+        if count <= ONE_BY_ONE:
             return [self._group(call, [ordinal])[0] for ordinal in range(count)]
         groups = list(_batched(range(count), TOGETHER))
         with ThreadPoolExecutor(min(len(groups), self._parallel), thread_name_prefix="engine-batch") as pool:

@@ -207,7 +207,7 @@ def _signing_certificate_v2(certified: bytes, serial: bytes, issuer: bytes, dige
 def _serial_and_issuer(certificate: bytes) -> tuple[bytes, bytes]:
     """serialNumber and issuer of a version 3 certificate, as encoded. A signature asks for them twice."""
     tbs, end = der.span(certificate, 0)
-    places = []
+    places: list[int] = []
     if tbs < end == len(certificate):
         place, end = der.span(certificate, tbs)
         while len(places) < 4 and place < end:
