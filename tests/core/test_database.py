@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from tsp.core.clock import SettableClock
-from tsp.core.database import Database, insert_or_lock
+from tsp.core.database import Database, insert_if_free, insert_or_lock, table_of
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.tables import Organisation
 
@@ -23,6 +23,31 @@ def test_write_is_all_or_nothing(database: Database, clock: SettableClock) -> No
         raise KeyError
     with database.read() as session:
         assert [o.id for o in session.query(Organisation)] == ["a"]
+
+
+def test_a_transaction_without_session_is_all_or_nothing(database: Database, clock: SettableClock) -> None:
+    table = table_of(Organisation)
+    a, b = ({"id": name, "name": name, "kind": "bank", "created": clock.now()} for name in "ab")
+    with database.transaction() as connection:
+        assert insert_if_free(connection, table, a)
+        assert not insert_if_free(connection, table, a)
+    with pytest.raises(KeyError), database.transaction() as connection:
+        assert insert_if_free(connection, table, b)
+        raise KeyError
+    with database.read() as session:
+        assert [(o.id, o.created) for o in session.query(Organisation)] == [("a", clock.now())]
+
+
+def test_a_transaction_without_session_has_the_write_lock_from_its_beginning(database: Database) -> None:
+    """SQLite has one lock for all that is written; PostgreSQL's are on what is read to be changed."""
+    other = Database(database.url, busy_timeout=0.0)
+    try:
+        with database.transaction(), other.transaction():
+            assert not database.is_sqlite
+    except Unavailable as error:
+        assert (error.code, database.is_sqlite) == ("database-unavailable", True)
+    finally:
+        other.close()
 
 
 def test_times_come_back_aware(database: Database, clock: SettableClock) -> None:

@@ -21,7 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsp.ca import oids
-from tsp.ca.certificate import KEY_ID_OCTETS, IssuerFacts, SignatureAlgorithm, algorithm_of, key_identifier
+from tsp.ca.certificate import (
+    KEY_ID_OCTETS,
+    IssuerFacts,
+    SignatureAlgorithm,
+    algorithm_of,
+    assemble,
+    key_identifier,
+)
 from tsp.ca.crl import MAX_NUMBER
 from tsp.ca.lint_reading import Finding, Reading
 from tsp.ca.lint_rules import RULES
@@ -63,20 +70,20 @@ def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePub
         certified = read.public_key()
         found = certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         rules = {
-            "bytes": der.startswith(expected.tbs, 2 + (der[1] & 0x7F if der[1] & 0x80 else 0)),
+            "algorithm": read.signature_algorithm_oid.dotted_string == expected.algorithm.oid,
+            "bytes": der == assemble(expected.tbs, read.signature, expected.algorithm),
             "serial": read.serial_number == expected.serial,
             "not-before": read.not_valid_before_utc == expected.not_before,
             "not-after": read.not_valid_after_utc == expected.not_after,
             "public-key": found == expected.spki,
             "extensions": _critical_by_oid(read, expected.tbs, expected.spki) == expected.extensions,
-            "algorithm": read.signature_algorithm_oid.dotted_string == expected.algorithm.oid,
         }
         failed = next((rule for rule, held in rules.items() if not held), None)
         if failed is None:
             issuer_key.verify(read.signature, expected.tbs, _ECDSA[expected.algorithm.hash_name])
     except InvalidSignature:
         failed = "signature"
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
         failed = "parse"
     if failed is not None:
         raise unsound(failed)
