@@ -1,11 +1,14 @@
 """`worker-memory`: what an engine's process holds in memory after many signatures, against after few."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import tsp.schema  # noqa: F401  (every table that an installation has)
 from benchmarks.kit import EngineFacts, Provider, certify_issuer, directory, new_token, open_token
 from benchmarks.runner import Measured, grown, progress
-from benchmarks.serving import new_database, served
+from benchmarks.serving import new_database, resident, served
+from benchmarks.yardsticks import bare_cycle
 
 _FEW, _MANY = 100, 10_000
 
@@ -32,3 +35,20 @@ def measure() -> Iterator[Measured]:
                 (f"RSS after {_MANY}", engine.resident()),
                 bound=1.05,
             )
+        yield _of_the_token_alone(place)
+
+
+def _of_the_token_alone(place: Path) -> Measured:
+    """The same for bare cycles in this process, for information: what of the growth is the token's own."""
+    new_token(place, "bare")
+    with bare_cycle("bare") as bare:
+        for made in range(1, _MANY + 1):
+            bare.run()
+            if made == _FEW:
+                young = resident(os.getpid())
+    return grown(
+        "worker-memory-token-alone",
+        (f"RSS after {_FEW} bare cycles", young),
+        (f"RSS after {_MANY}", resident(os.getpid())),
+        bound=None,
+    )

@@ -144,13 +144,26 @@ def _name_annotations(writer: Update) -> None:
     Validators compare annotations by object number: with nameless ones the next signature would
     look like a forbidden change of this one. Only where nobody has signed yet.
     """
-    if not may_have_annotations(writer.prev) or next(signature_fields(writer.prev), None) is not None:
+    if next(signature_fields(writer.prev), None) is not None:
+        return
+    if _pages_take_longer_than_octets(writer) and not may_have_annotations(writer.prev):
         return
     for page in pages_of(writer.root):
         annotations = value_of(page, "/Annots")
         for place in nameless_annotations(page):
             annotations[place] = writer.add_object(annotations.raw_get(place))
             writer.update_container(annotations)
+
+
+#: Octets that can be searched for a word in the time that a page takes to be read.
+_OCTETS_A_PAGE = 150_000
+
+
+def _pages_take_longer_than_octets(writer: Update) -> bool:
+    """Which of two ways to the same end is the shorter one; believes the document's own count."""
+    pages = value_of(writer.root, "/Pages")
+    count = value_of(pages, "/Count") if isinstance(pages, generic.DictionaryObject) else None
+    return not isinstance(count, int) or count * _OCTETS_A_PAGE > len(octets_of(writer.prev))
 
 
 def _free_name(reader: PdfFileReader) -> str:
