@@ -4,9 +4,10 @@ import threading
 from datetime import datetime
 
 import pytest
+from sqlalchemy import bindparam, insert, update
 
 from tsp.core.clock import SettableClock
-from tsp.core.database import Database, insert_if_free, insert_or_lock, table_of
+from tsp.core.database import Database, Prepared, insert_if_free, insert_or_lock, table_of
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.tables import Organisation
 
@@ -48,6 +49,27 @@ def test_a_transaction_without_session_has_the_write_lock_from_its_beginning(dat
         assert (error.code, database.is_sqlite) == ("database-unavailable", True)
     finally:
         other.close()
+
+
+def test_a_prepared_statement_wants_all_values_and_converts_them(database: Database, clock: SettableClock) -> None:
+    table = table_of(Organisation)
+    adding = Prepared(insert(table), "id", "name", "kind", "created")
+    renaming = Prepared(update(table).where(table.c.id == bindparam("_id"), table.c.kind == "bank"), "name")
+    rows = [{"id": name, "name": name, "kind": "bank", "created": clock.now()} for name in "abc"]
+    with database.transaction() as connection:
+        adding.execute(connection, rows[0])
+        adding.execute(connection, *rows[1:])
+        assert renaming.execute(connection, {"_id": "b", "name": "B"}).rowcount == 1
+        assert renaming.execute(connection, {"_id": "d", "name": "D"}).rowcount == 0
+        several = renaming.execute(connection, {"_id": "a", "name": "A"}, {"_id": "c", "name": "C"})
+        assert several.rowcount == 2
+    with pytest.raises(KeyError, match="created"), database.transaction() as connection:
+        adding.execute(connection, {"id": "d", "name": "d", "kind": "bank"})
+    with pytest.raises(ValueError, match="naive"), database.transaction() as connection:
+        adding.execute(connection, rows[0] | {"id": "d", "created": clock.now().replace(tzinfo=None)})
+    with database.read() as session:
+        found = [(o.id, o.name, o.created) for o in session.query(Organisation).order_by(Organisation.id)]
+    assert found == [(name, name.upper(), clock.now()) for name in "abc"]
 
 
 def test_times_come_back_aware(database: Database, clock: SettableClock) -> None:

@@ -20,7 +20,7 @@ from tsp.audit.canonical import Json, canonical
 from tsp.audit.tables import Entry, WriterHead
 from tsp.audit.tree import leaf_hash
 from tsp.core.clock import Clock
-from tsp.core.database import insert_if_free, table_of
+from tsp.core.database import Prepared, insert_if_free, table_of
 from tsp.core.errors import Invalid
 from tsp.core.randomness import Randomness
 
@@ -33,10 +33,14 @@ _HEX32 = re.compile(r"[0-9a-f]{64}")
 _MAX_CONTENT = 64 * 1024
 # Core statements: for rows that are only added, the session's bookkeeping took longer than the database.
 _ENTRY, _WRITER_HEAD = table_of(Entry), table_of(WriterHead)
-_HEAD = select(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name")).with_for_update()
-_MOVE_HEAD = update(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name"))
-_INSERT = insert(_ENTRY)
-_IDS = (
+_HEAD = Prepared(
+    select(_WRITER_HEAD.c.counter, _WRITER_HEAD.c.last)
+    .where(_WRITER_HEAD.c.name == bindparam("_name"))
+    .with_for_update()
+)
+_MOVE_HEAD = Prepared(update(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name")), "counter", "last")
+_INSERT = Prepared(insert(_ENTRY), "writer", "counter", "kind", "recorded_at", "content", "salt", "leaf", "leaf_hash")
+_IDS = Prepared(
     select(_ENTRY.c.id)
     .where(_ENTRY.c.writer == bindparam("_writer"), _ENTRY.c.counter.between(bindparam("first"), bindparam("last")))
     .order_by(_ENTRY.c.counter)
@@ -137,7 +141,7 @@ def record_all(
     rows = append(connection, writer=writer, facts=facts)
     if not rows:
         return []
-    found = connection.execute(_IDS, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
+    found = _IDS.execute(connection, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
     return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
 
 
@@ -166,10 +170,10 @@ def append(
             }
         )
     if rows:
-        connection.execute(
-            _MOVE_HEAD, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
+        _MOVE_HEAD.execute(
+            connection, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
         )
-        connection.execute(_INSERT, rows)
+        _INSERT.execute(connection, *rows)
     return rows
 
 
@@ -190,11 +194,11 @@ class _Head:
 
 def _locked_head(connection: Connection, name: str) -> _Head:
     """Where the writer's chain ends, locked to the end of the transaction: its entries form one line."""
-    found = connection.execute(_HEAD, {"_name": name}).first()
+    found = _HEAD.execute(connection, {"_name": name}).first()
     if found is None:
         # Another process of this name may write its first entry just now; then its row serves both.
         insert_if_free(connection, _WRITER_HEAD, {"name": name, "counter": 0, "last": NO_PREVIOUS})
-        found = connection.execute(_HEAD, {"_name": name}).one()
+        found = _HEAD.execute(connection, {"_name": name}).one()
     return _Head(found.counter, found.last)
 
 

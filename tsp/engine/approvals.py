@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, CursorResult, Row, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from tsp.core.database import insert_if_free, table_of
+from tsp.core.database import Prepared, insert_if_free, table_of
 from tsp.core.errors import Conflict, Refused
 from tsp.engine.activation import Activation, Activator
 from tsp.engine.tables import (
@@ -35,10 +35,15 @@ _SEEN = (
     .where(_APPROVAL.c.jti == bindparam("_jti"))
     .with_for_update()
 )
-_RESERVE_AGAIN = update(_APPROVAL).where(
-    _APPROVAL.c.jti == bindparam("_jti"),
-    _APPROVAL.c.state == RELEASED,
-    _APPROVAL.c.attempt == bindparam("_attempt"),
+_RESERVE_AGAIN = Prepared(
+    update(_APPROVAL)
+    .where(
+        _APPROVAL.c.jti == bindparam("_jti"),
+        _APPROVAL.c.state == RELEASED,
+        _APPROVAL.c.attempt == bindparam("_attempt"),
+    )
+    .values(state=RESERVED),
+    *("state", "attempt", "worker", "lease_until"),
 )
 #: By the holder of the turn alone.
 _HELD = update(_APPROVAL).where(
@@ -47,12 +52,15 @@ _HELD = update(_APPROVAL).where(
     _APPROVAL.c.attempt == bindparam("_attempt"),
     _APPROVAL.c.worker == bindparam("_worker"),
 )
-_FINISH = _HELD.values(state=SIGNED, worker=None, lease_until=None, signed_at=bindparam("_now"))
-_RELEASE = _HELD.values(state=RELEASED, worker=None, lease_until=None)
-_INTEND = insert(_INTENT)
+_FINISH = Prepared(_HELD.values(state=SIGNED, worker=None, lease_until=None, signed_at=bindparam("_now")))
+_RELEASE = Prepared(_HELD.values(state=RELEASED, worker=None, lease_until=None))
+_INTEND = Prepared(insert(_INTENT), "jti", "attempt", "ordinal", "digest", "intended_at", "outcome")
 _INTENDED = (_INTENT.c.jti == bindparam("_jti"), _INTENT.c.attempt == bindparam("_attempt"))
-_PLAN = update(_INTENT).where(*_INTENDED, _INTENT.c.ordinal == bindparam("_ordinal"), _INTENT.c.outcome == PENDING)
-_SETTLE = update(_INTENT).where(*_INTENDED)
+_PLAN = Prepared(
+    update(_INTENT).where(*_INTENDED, _INTENT.c.ordinal == bindparam("_ordinal"), _INTENT.c.outcome == PENDING),
+    *("serial", "public_key_sha256"),
+)
+_SETTLE = Prepared(update(_INTENT).where(*_INTENDED), "outcome")
 _PLANNED = select(_INTENT.c.serial).where(*_INTENDED, _INTENT.c.serial.is_not(None))
 
 
@@ -99,20 +107,18 @@ def reserve(
         if row.state == SIGNED:
             return None
         attempt = _next_attempt(connection, activation.jti, row, worker, now, terms)
-    connection.execute(
-        _INTEND,
-        [
-            {
-                "jti": activation.jti,
-                "attempt": attempt,
-                "ordinal": ordinal,
-                "digest": document.digest_signed,
-                "intended_at": now,
-                "outcome": PENDING,
-            }
-            for ordinal, document in enumerate(activation.documents)
-        ],
+    intents = (
+        {
+            "jti": activation.jti,
+            "attempt": attempt,
+            "ordinal": ordinal,
+            "digest": document.digest_signed,
+            "intended_at": now,
+            "outcome": PENDING,
+        }
+        for ordinal, document in enumerate(activation.documents)
     )
+    _INTEND.execute(connection, *intents)
     return Reservation(activation.jti, attempt, worker)
 
 
@@ -144,7 +150,7 @@ def _next_attempt(
     if now > row.first_reserved_at + terms.finish:
         raise Refused("approval-expired", "The time for this approval is over. Approve the signature again.")
     move = {"_jti": jti, "_attempt": row.attempt}
-    values = {"state": RESERVED, "attempt": row.attempt + 1, "worker": worker, "lease_until": now + terms.lease}
+    values = {"attempt": row.attempt + 1, "worker": worker, "lease_until": now + terms.lease}
     if not _moved(connection, _RESERVE_AGAIN, move | values):
         raise _in_use()
     return int(row.attempt) + 1
@@ -161,19 +167,17 @@ class Plan:
 
 def plan(connection: Connection, held: Reservation, plans: Sequence[Plan]) -> None:
     """Adds planned certificates to their intents. `Conflict` (approval-in-use) where the turn was lost."""
-    found = connection.execute(
-        _PLAN,
-        [
-            {
-                "_jti": held.jti,
-                "_attempt": held.attempt,
-                "_ordinal": one.ordinal,
-                "serial": one.serial,
-                "public_key_sha256": one.public_key_sha256,
-            }
-            for one in plans
-        ],
+    rows = (
+        {
+            "_jti": held.jti,
+            "_attempt": held.attempt,
+            "_ordinal": one.ordinal,
+            "serial": one.serial,
+            "public_key_sha256": one.public_key_sha256,
+        }
+        for one in plans
     )
+    found = _PLAN.execute(connection, *rows)
     if found.rowcount != len(plans):
         raise _in_use()
 
@@ -214,12 +218,12 @@ def _turn(held: Reservation) -> dict[str, Any]:
     return {"_jti": held.jti, "_attempt": held.attempt, "_worker": held.worker}
 
 
-def _moved(connection: Connection, move: Update, values: Mapping[str, Any]) -> bool:
-    return connection.execute(move, dict(values)).rowcount == 1
+def _moved(connection: Connection, move: Prepared, values: Mapping[str, Any]) -> bool:
+    return move.execute(connection, values).rowcount == 1
 
 
 def _settle(connection: Connection, held: Reservation, outcome: str) -> None:
-    connection.execute(_SETTLE, {"_jti": held.jti, "_attempt": held.attempt, "outcome": outcome})
+    _SETTLE.execute(connection, {"_jti": held.jti, "_attempt": held.attempt, "outcome": outcome})
 
 
 def _in_use() -> Conflict:

@@ -18,7 +18,7 @@ from tsp.audit.entries import Writer, record_all
 from tsp.audit.tables import Entry
 from tsp.ca.authority import Authority
 from tsp.ca.tables import Certificate
-from tsp.core.database import table_of
+from tsp.core.database import Prepared, table_of
 from tsp.core.randomness import Randomness, new_id
 from tsp.engine import evidence
 from tsp.engine.activation import Activation
@@ -27,9 +27,10 @@ from tsp.engine.onetime import SignedOnce, Step
 from tsp.engine.protocol import SignatureResult
 from tsp.engine.tables import Evidence, Signature
 
-_CERTIFICATES = insert(table_of(Certificate))
-_SIGNATURES = insert(table_of(Signature))
-_EVIDENCE = insert(table_of(Evidence))
+_CERTIFICATES, _SIGNATURES, _EVIDENCE = (
+    Prepared(insert(table), *(column.name for column in table.columns))
+    for table in map(table_of, (Certificate, Signature, Evidence))
+)
 
 
 class Outcomes:
@@ -96,21 +97,20 @@ class Outcomes:
             }
             for ordinal, (document, one) in enumerate(zip(activation.documents, made, strict=True))
         ]
-        connection.execute(_CERTIFICATES, [self._authority.values(one.issued, activation.subject_ref) for one in made])
-        connection.execute(_SIGNATURES, signatures)
-        connection.execute(
-            _EVIDENCE,
-            [
-                {
-                    "id": values["id"],
-                    "signature_id": signature["id"],
-                    "record": text,
-                    "sha256": digest,
-                    "entry_id": entry_id,
-                }
-                for signature, (values, text, digest), entry_id in zip(signatures, records, entry_ids, strict=True)
-            ],
+        certificates = (self._authority.values(one.issued, activation.subject_ref) for one in made)
+        _CERTIFICATES.execute(connection, *certificates)
+        _SIGNATURES.execute(connection, *signatures)
+        evidences = (
+            {
+                "id": values["id"],
+                "signature_id": signature["id"],
+                "record": text,
+                "sha256": digest,
+                "entry_id": entry_id,
+            }
+            for signature, (values, text, digest), entry_id in zip(signatures, records, entry_ids, strict=True)
         )
+        _EVIDENCE.execute(connection, *evidences)
 
 
 def stored(session: Session, jti: str) -> list[SignatureResult]:
