@@ -281,7 +281,7 @@ class Engine:
 
     def _commit(self, call: _Call, made: Sequence[SignedOnce]) -> list[SignatureResult]:
         """The outcome, in one transaction: it all exists, or none of it."""
-        token = self._signer.token.state()
+        token = self._signer.token_facts
         outcomes = Outcomes(self._signer.authority, self._writer, self._randomness)
         with self._database.transaction() as connection:
             now = self._clock.now()
