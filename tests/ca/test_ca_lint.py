@@ -392,7 +392,7 @@ def test_no_damaged_octet_is_overlooked(bit: int) -> None:
         damaged = bytearray(ISSUED)
         damaged[place] ^= bit
         with pytest.raises(Unavailable, match="certificate-unsound"):
-            check_issued(bytes(damaged), EXPECTED, ISSUERS["issuing"].public)
+            check_issued(bytes(damaged), EXPECTED, ISSUERS["qualified"].public)
 
 
 BEHIND_KEY = EXPECTED.tbs.index(EXPECTED.spki) + len(EXPECTED.spki)
@@ -413,7 +413,7 @@ def test_a_builder_that_errs_is_found_out_as_by_reading_everything(place: int, c
     """Prepared wrongly and signed rightly: what is known of other certificates must not stand for this one."""
     tbs = bytearray(EXPECTED.tbs)
     tbs[place] ^= change
-    issuing = ISSUERS["issuing"]
+    issuing = ISSUERS["qualified"]
     der = assemble(bytes(tbs), issuing.sign(bytes(tbs)), issuing.algorithm)
     check_issued(ISSUED, EXPECTED, issuing.public)
     try:

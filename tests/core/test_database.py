@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import bindparam, insert, update
 
 from tsp.core.clock import SettableClock
-from tsp.core.database import Database, Prepared, insert_if_free, insert_or_lock, table_of
+from tsp.core.database import Database, insert_if_free, insert_or_lock, table_of
 from tsp.core.errors import Invalid, Unavailable
+from tsp.core.statements import Prepared
 from tsp.core.tables import Organisation
 
 

@@ -20,9 +20,10 @@ from tsp.audit.canonical import Json, canonical
 from tsp.audit.tables import Entry, WriterHead
 from tsp.audit.tree import leaf_hash
 from tsp.core.clock import Clock
-from tsp.core.database import Prepared, insert_if_free, table_of
+from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Invalid
 from tsp.core.randomness import Randomness
+from tsp.core.statements import Prepared
 
 #: What the first entry of a writer names as its predecessor.
 NO_PREVIOUS = bytes(32)

@@ -7,7 +7,7 @@ PostgreSQL what is read to be changed is read `with_for_update`, or changed unde
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,9 +15,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ClauseElement,
     Connection,
-    CursorResult,
     DateTime,
     Dialect,
     Engine,
@@ -32,10 +30,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeDecorator
 
 from tsp.core.errors import Invalid, Unavailable
+from tsp.core.statements import Prepared
 
 #: SQLite counts rows up by itself only for INTEGER keys; PostgreSQL wants 64 bits.
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
@@ -230,60 +228,6 @@ def table_of(model: type[Base]) -> Table:
     table = model.__table__
     assert isinstance(table, Table)
     return table
-
-
-class Prepared:
-    """A statement that is compiled once for each kind of database, for the hot path (decision 0025).
-
-    `columns` are the values that an insert or an update sets. Values are named as in the statement; types
-    do what they do elsewhere on the way in, nothing on the way out: what is read must need no conversion.
-    """
-
-    def __init__(self, statement: ClauseElement, *columns: str) -> None:
-        self._statement = statement
-        self._columns = columns or None
-        self._compiled: dict[str, _Compiled] = {}
-
-    def execute(self, connection: Connection, *rows: Mapping[str, Any]) -> CursorResult[Any]:
-        """Executes it with the values of one row, or of several at once."""
-        dialect = connection.dialect
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect, self._columns)
-        values = [compiled.arrange(row) for row in rows]
-        return connection.exec_driver_sql(compiled.text, values[0] if len(values) == 1 else values)
-
-
-class _Compiled:
-    """SQL for one kind of database, and how its driver wants the values."""
-
-    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Sequence[str] | None) -> None:
-        compiled = statement.compile(dialect=dialect, column_keys=columns)
-        assert isinstance(compiled, SQLCompiler)
-        self.text = compiled.string
-        self._positional = compiled.positional
-        binds = {name: bind for bind, name in compiled.bind_names.items()}
-        order = compiled.positiontup if compiled.positional else list(binds)
-        assert order is not None
-        self._places = [
-            (
-                name,
-                binds[name].required,
-                binds[name].value,
-                binds[name].type.dialect_impl(dialect).bind_processor(dialect),
-            )
-            for name in order
-        ]
-
-    def arrange(self, row: Mapping[str, Any]) -> Any:
-        """The values in the driver's order, or by name; `KeyError` where one is missing."""
-        values = []
-        for name, required, constant, process in self._places:
-            value = row[name] if required else constant
-            values.append(value if process is None else process(value))
-        if self._positional:
-            return tuple(values)
-        return {name: value for (name, *_), value in zip(self._places, values, strict=True)}
 
 
 def insert_or_lock(session: Session, row: Base) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Row, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
-from tsp.core.database import Prepared, insert_if_free, table_of
+from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Conflict, Refused
+from tsp.core.statements import Prepared
 from tsp.engine.activation import Activation, Activator
 from tsp.engine.tables import (
     ABANDONED,

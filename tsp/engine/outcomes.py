@@ -18,8 +18,9 @@ from tsp.audit.entries import Writer, record_all
 from tsp.audit.tables import Entry
 from tsp.ca.authority import Authority
 from tsp.ca.tables import Certificate
-from tsp.core.database import Prepared, table_of
+from tsp.core.database import table_of
 from tsp.core.randomness import Randomness, new_id
+from tsp.core.statements import Prepared
 from tsp.engine import evidence
 from tsp.engine.activation import Activation
 from tsp.engine.approvals import Reservation
