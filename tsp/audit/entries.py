@@ -129,16 +129,17 @@ def record(session: Session, *, writer: Writer, kind: str, payload: Mapping[str,
     `payload` holds references and digests, never personal data. Raises `ValueError` where it is no
     canonical JSON or over 64 kB, or `kind` is no kebab-case word.
     """
-    return record_all(session.connection(), writer=writer, facts=[(kind, payload)])[0]
+    return record_all(session, writer=writer, facts=[(kind, payload)])[0]
 
 
 def record_all(
-    connection: Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
+    within: Session | Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
 ) -> list[Recorded]:
     """The same for several entries (kind and payload), which follow each other in the writer's chain.
 
     The statements are as many for a thousand entries as for one.
     """
+    connection = within.connection() if isinstance(within, Session) else within
     rows = append(connection, writer=writer, facts=facts)
     if not rows:
         return []
