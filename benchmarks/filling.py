@@ -84,6 +84,7 @@ def _rows(spelling: _Spelling) -> dict[str, dict[str, str]]:
             "issuer": "'qualified'",
             "profile": "'qualified'",
             "subject_ref": account,
+            "subject_digest": digest,
             "not_before": moment,
             "not_after": moment,
             "der": octets,
@@ -151,10 +152,38 @@ def fill(path: Path, rows: int) -> None:
         for pragma in ("synchronous=OFF", "cache_size=-400000", "foreign_keys=OFF", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("INSERT INTO audit_writer (name, counter, last) VALUES ('filled', ?, zeroblob(32))", (rows,))
-        for statement in _statements(_SQLITE):
-            connection.execute(statement, _values(rows))
+        for table, columns in _rows(_SQLITE).items():
+            connection.execute(_statement(_SQLITE, table, columns), _values(rows))
         broken = connection.execute("PRAGMA foreign_key_check").fetchone()
         assert broken is None, f"the rows do not belong together: {broken}"
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+def fill_certificates(path: Path, rows: int) -> None:
+    """Puts `rows` certificates, and nothing else, into an empty SQLite database."""
+    _fill_one(path, "certificate", _rows(_SQLITE)["certificate"], rows)
+
+
+def revoke_all(path: Path, rows: int) -> None:
+    """The same, each of them revoked: one a second, for reasons in turn."""
+    revoked = "strftime('%Y-%m-%d %H:%M:%S', 1767225600 + i, 'unixepoch') || '.000000'"
+    reason = "CASE i % 4 WHEN 0 THEN 'keyCompromise' WHEN 1 THEN 'superseded' WHEN 2 THEN 'unspecified' "
+    ending = {"revoked_at": revoked, "reason": reason + "ELSE 'cessationOfOperation' END"}
+    _fill_one(path, "certificate", _rows(_SQLITE)["certificate"] | ending, rows)
+
+
+def serial_of(number: int, rows: int) -> int:
+    """The serial number of the certificate in row `number` of `rows`."""
+    return int(f"{number * _step(rows):08x}{number:024x}", 16)
+
+
+def _fill_one(path: Path, table: str, columns: dict[str, str], rows: int) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute(_statement(_SQLITE, table, columns), _values(rows))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
@@ -170,19 +199,20 @@ def fill_postgresql(url: str, rows: int) -> None:
             "INSERT INTO audit_writer (name, counter, last) VALUES ('filled', %s, decode(repeat('00', 32), 'hex'))",
             (rows,),
         )
-        for statement in _statements(_POSTGRESQL):
-            connection.execute(statement.encode(), _values(rows))
+        for table, columns in _rows(_POSTGRESQL).items():
+            connection.execute(_statement(_POSTGRESQL, table, columns).encode(), _values(rows))
         connection.execute("SELECT setval(pg_get_serial_sequence('audit_entry', 'id'), %s)", (rows,))
         connection.execute("VACUUM ANALYZE")
 
 
-def _statements(spelling: _Spelling) -> list[str]:
-    """One INSERT for each table, those first that others refer to."""
-    return [
-        f"INSERT INTO {table} ({', '.join(columns)}) {spelling.series}SELECT {', '.join(columns.values())} FROM n"  # noqa: S608  (our own names)
-        for table, columns in _rows(spelling).items()
-    ]
+def _statement(spelling: _Spelling, table: str, columns: dict[str, str]) -> str:
+    names, expressions = ", ".join(columns), ", ".join(columns.values())
+    return f"INSERT INTO {table} ({names}) {spelling.series}SELECT {expressions} FROM n"  # noqa: S608  (our own names)
 
 
 def _values(rows: int) -> dict[str, int]:
-    return {"rows": rows, "step": (1 << 32) // (rows + 1)}
+    return {"rows": rows, "step": _step(rows)}
+
+
+def _step(rows: int) -> int:
+    return (1 << 32) // (rows + 1)
