@@ -284,7 +284,7 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
 
 def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ca.store import CaStore
-    from tsp.ocsp.http import database_responder, service
+    from tsp.ocsp.http import Terms, database_responder, service
     from tsp.ocsp.renewal import Delegations
     from tsp.ocsp.responder import Delegation
 
@@ -300,11 +300,15 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
 
     present = delegations()
     clock = _guarded_clock(runtime)
-    responder = database_responder(
-        present, database, clock, terms.validity_seconds, terms.reuse_seconds, terms.extended_revoke
+    service_terms = Terms(
+        validity=timedelta(seconds=terms.validity_seconds),
+        reuse=timedelta(seconds=terms.reuse_seconds),
+        lease=timedelta(milliseconds=terms.lease_ms),
+        extended_revoke=terms.extended_revoke,
     )
+    responder = database_responder(present, database, clock, service_terms)
     stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
-    return service(responder, runtime.clock)
+    return service(responder, database, runtime.clock, service_terms)
 
 
 def _idp(runtime: Runtime, stack: ExitStack) -> App:

@@ -21,7 +21,7 @@ from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid
-from tsp.ocsp.http import database_responder
+from tsp.ocsp.http import Terms, database_responder
 from tsp.ocsp.renewal import Delegations
 from tsp.ocsp.responder import Answer, GivenAnswers
 
@@ -130,7 +130,7 @@ def test_only_so_many_answers_are_kept() -> None:
 @pytest.mark.requirement("OCSP-1")
 def test_renewed_certificates_are_taken_up_without_a_restart(responder: Responder, clock: SettableClock) -> None:
     present = responder.delegations
-    at_work = database_responder(present, responder.database, clock, 3600, 60)
+    at_work = database_responder(present, responder.database, clock, Terms(timedelta(hours=1), timedelta(minutes=1)))
     found = list(present)
     watch = Delegations(at_work, lambda: found, present)
     asked = responder.query(GOOD)

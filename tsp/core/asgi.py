@@ -18,6 +18,7 @@ Header = tuple[bytes, bytes]
 
 _log = logging.getLogger(__name__)
 _TEXT = b"text/plain; charset=utf-8"
+_NOT_MODIFIED = 304
 _NO_STORE: Header = (b"cache-control", b"no-store")
 #: HTTP statuses that are finer than those of the error's kind.
 _STATUS = {
@@ -54,6 +55,12 @@ class Request:
         """The path as it came over the wire, percent-encoding and all, without the query."""
         raw: bytes | None = self._scope.get("raw_path")
         return self._scope["path"].encode() if raw is None else raw.partition(b"?")[0]
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """Every header as it came, with lower-case names."""
+        found: Sequence[Header] = self._scope["headers"]
+        return found
 
     def header(self, name: bytes) -> bytes:
         """The first header of that lower-case name, empty where there is none."""
@@ -158,11 +165,12 @@ class Service:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    headers = [
-        (b"content-type", reply.media_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-        *reply.headers,
-    ]
+    # RFC 9110, 15.4.5: a 304 says nothing of a body that it does not have.
+    about_body = (
+        ()
+        if reply.status == _NOT_MODIFIED
+        else ((b"content-type", reply.media_type), (b"content-length", str(len(reply.body)).encode()))
+    )
+    headers = [*about_body, (b"x-content-type-options", b"nosniff"), *reply.headers]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
