@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from tsp.core.errors import Invalid, TooMany, TspError, http_status
 
@@ -30,14 +30,25 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """A whole answer. Its length is added when it is sent."""
+    """A whole answer, which may be sent many times. Its length is added when it is sent."""
 
     status: int
     media_type: bytes
     body: bytes
     headers: Sequence[Header] = ()
+    _start: Message | None = field(default=None, init=False, repr=False, compare=False)
+
+    def start(self) -> Message:
+        """The message that begins it, made once."""
+        if self._start is None:
+            # RFC 9110, 15.4.5: a 304 says nothing of a body that it does not have.
+            length = (b"content-length", str(len(self.body)).encode())
+            about_body = () if self.status == _NOT_MODIFIED else ((b"content-type", self.media_type), length)
+            headers = [*about_body, (b"x-content-type-options", b"nosniff"), *self.headers]
+            self._start = {"type": "http.response.start", "status": self.status, "headers": headers}
+        return self._start
 
 
 class Request:
@@ -165,12 +176,5 @@ class Service:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    # RFC 9110, 15.4.5: a 304 says nothing of a body that it does not have.
-    about_body = (
-        ()
-        if reply.status == _NOT_MODIFIED
-        else ((b"content-type", reply.media_type), (b"content-length", str(len(reply.body)).encode()))
-    )
-    headers = [*about_body, (b"x-content-type-options", b"nosniff"), *reply.headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send(reply.start())
     await send({"type": "http.response.body", "body": reply.body})

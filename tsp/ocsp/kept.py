@@ -79,18 +79,16 @@ class KeptAnswers:
     def __init__(self, reuse: timedelta, most: int = 4096) -> None:
         self._reuse = reuse
         self._most = most
-        self._answers: OrderedDict[bytes, tuple[tuple[int, int], Publishable]] = OrderedDict()
+        self._answers: OrderedDict[bytes, tuple[tuple[int, int], datetime, Publishable]] = OrderedDict()
 
     def find(self, key: bytes, state: tuple[int, int], now: datetime) -> Publishable | None:
         """The answer to the request `key`; `state` is the number of changes, and that of the certificates in use."""
         found = self._answers.get(key)
         if found is None:
             return None
-        made_in, answer = found
+        made_in, until, answer = found
         # A clock that was set back must not make old answers young.
-        if made_in != state or not answer.this_update <= now < min(
-            answer.this_update + self._reuse, answer.next_update
-        ):
+        if made_in != state or not answer.this_update <= now < until:
             del self._answers[key]
             return None
         return answer
@@ -99,6 +97,6 @@ class KeptAnswers:
         """Remembers an answer that was asked for in `state`, which was read before the statuses were."""
         if not self._reuse or len(key) > MAX_KEY:
             return
-        self._answers[key] = state, answer
+        self._answers[key] = state, min(answer.this_update + self._reuse, answer.next_update), answer
         while len(self._answers) > self._most:
             self._answers.popitem(last=False)
