@@ -6,13 +6,11 @@ For services that answer binary protocols by the thousand, where a web framework
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from tsp.core.errors import Invalid, TooMany, TspError, http_status
+from tsp.core.errors import Invalid, TspError, http_status
 
 Header = tuple[bytes, bytes]
 
@@ -117,29 +115,6 @@ def plain(error: TspError, headers: Sequence[Header] = ()) -> Reply:
     """An error as one line of plain text, for what goes wrong below the service's own protocol."""
     status = _STATUS.get(error.code) or http_status(error)
     return Reply(status, _TEXT, f"{error.sentence}\n".encode(), (*headers, _NO_STORE))
-
-
-class Workers:
-    """A bounded number of threads for blocking work, and a bounded queue before them."""
-
-    def __init__(self, threads: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
-        self._limit = threads + waiting
-        self._taken = 0
-
-    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """`work(*arguments)` in one of the threads. Raises `TooMany` (busy) where the queue is full."""
-        if self._taken >= self._limit:
-            raise TooMany("busy", "The service is busy. Please try again in a moment.", retry_after=1)
-        self._taken += 1  # only ever touched by the event loop's own thread
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        finally:
-            self._taken -= 1
-
-    def close(self) -> None:
-        """Waits for the work that has begun."""
-        self._pool.shutdown()
 
 
 class Service:

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tsp.core.asgi import Header, Reply, Request, Service, Workers, plain
+from tsp.core.asgi import Header, Reply, Request, Service, plain
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, TspError
+from tsp.core.workers import Workers
 from tsp.ocsp.kept import RESPONSE, KeptAnswers, Publishable
 from tsp.ocsp.responder import Answer, Delegation, OcspResponder
 from tsp.ocsp.response import error_response_of

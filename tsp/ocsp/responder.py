@@ -168,25 +168,30 @@ class OcspResponder:
         issuer = self._issuer_of(request)
         now = self._clock.now().astimezone(UTC).replace(microsecond=0)
         next_update = issuer.until(now, self._validity)
-        ours = [c for c in request.certificates if c.issuer in issuer.identifiers]
-        known = dict(zip(ours, self._source.statuses(issuer.role, [c.serial for c in ours], revision), strict=True))
+        asked = request.certificates
+        serials = [c.serial for c in asked if c.issuer in issuer.identifiers]
+        found = iter(self._source.statuses(issuer.role, serials, revision))
+        known = [next(found) if c.issuer in issuer.identifiers else None for c in asked]
         # Whoever asks too early must not keep others from the status of a certificate that is about to be issued.
-        kept = len(ours) == len(request.certificates) and all(known.values()) and request.nonce is None
-        question = issuer.template, tuple(c.encoded for c in request.certificates)
-        if kept and (given := self._given.find(question, tuple(known.values()), now)) is not None:
+        kept = request.nonce is None and None not in known
+        question = issuer.template, tuple(c.encoded for c in asked)
+        if kept and (given := self._given.find(question, tuple(known), now)) is not None:
             return given
-        told = {c: self._never_issued if k is None else _status(k) for c, k in known.items()}
-        singles = [
-            single_response(c.encoded, told.get(c, UNKNOWN), now, next_update, issuer.extensions(known.get(c)))
-            for c in request.certificates
+        told = [
+            UNKNOWN if c.issuer not in issuer.identifiers else self._never_issued if k is None else _status(k)
+            for c, k in zip(asked, known, strict=True)
         ]
-        extended = NEVER_ISSUED in told.values()
+        singles = [
+            single_response(c.encoded, status, now, next_update, issuer.extensions(k))
+            for c, k, status in zip(asked, known, told, strict=True)
+        ]
+        extended = NEVER_ISSUED in told
         data = issuer.template.response_data(now, singles, request.nonce, extended_revoke=extended)
         body = issuer.template.response(data, issuer.sign(data))
         if not kept:
             return Answer(body)
         answer = Answer(body, now, next_update)
-        self._given.keep(question, tuple(known.values()), answer)
+        self._given.keep(question, tuple(known), answer)
         return answer
 
     def _issuer_of(self, request: OcspRequest) -> "_Issuer":

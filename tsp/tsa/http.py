@@ -6,11 +6,12 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from tsp.core.asgi import Reply, Request, Service, Workers, plain
+from tsp.core.asgi import Reply, Request, Service, plain
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, TooMany
 from tsp.core.randomness import Randomness
+from tsp.core.workers import Workers
 from tsp.tsa.authority import Signer, TimeKeeper, TimeStampAuthority, unit_of
 from tsp.tsa.clock_guard import ClockGuard
 from tsp.tsa.journal import Batch, Journal
