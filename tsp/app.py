@@ -238,7 +238,7 @@ def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
-    from tsp.audit.entries import Writer, record
+    from tsp.audit.entries import Writer, note
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
     from tsp.tsa.installation import terms_of, time_guard
@@ -252,7 +252,7 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     writer = Writer(process_name(role, runtime.number), runtime.randomness, runtime.clock)
 
     def log_batch(session: Session, batch: Batch) -> None:
-        record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
+        note(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
     guard = time_guard(
         settings.time,

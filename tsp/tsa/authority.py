@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from asn1crypto import x509
 
@@ -57,6 +57,13 @@ class Recorder(Protocol):
     def record(self, given: Given) -> None: ...
 
 
+class Draft(NamedTuple):
+    """A reply, and what must be on record before it leaves: nothing for a rejection."""
+
+    reply: bytes
+    given: Given | None = None
+
+
 class TimeStampAuthority:
     """One time-stamping unit: one key, one certificate, one policy (EN 319 421, TIS-7.6.2-08).
 
@@ -98,23 +105,39 @@ class TimeStampAuthority:
         self._journal = journal
 
     def answer(self, request: bytes) -> bytes:
-        """A TimeStampResp for any octets: a token, or a rejection with its PKIFailureInfo. Never raises."""
+        """A TimeStampResp for any octets: a token that is on record, or a rejection. Never raises."""
+        draft = self.draft(request)
+        if draft.given is None:
+            return draft.reply
         try:
-            return granted(self.stamp(parse_request(request)))
-        except TspError as error:
-            if error.code not in FAILURES:
-                _log.error("no time-stamp given: %s", error.code)
-            return rejection_of(error)
-        except Exception:  # noqa: BLE001  (the edge: it is logged, and told by a reference only)
-            reference = new_id(self._randomness)
-            _log.exception("unexpected error, reference %s", reference)
-            return rejection(Failure.SYSTEM_FAILURE, f"The service failed. Reference: {reference}")
+            self._journal.record(draft.given)
+        except Exception as error:  # noqa: BLE001  (the edge, as in `draft`)
+            return self.refusal(error)
+        return draft.reply
 
-    def stamp(self, request: TimeStampRequest) -> bytes:
-        """The TimeStampToken, already on record.
+    def draft(self, request: bytes) -> "Draft":
+        """The same, with a token that is not on record yet: it must not leave before it is. Never raises."""
+        try:
+            token, given = self.stamp(parse_request(request))
+            return Draft(granted(token), given)
+        except Exception as error:  # noqa: BLE001  (the edge: whatever it is, it is told in the protocol's words)
+            return Draft(self.refusal(error))
+
+    def refusal(self, error: Exception) -> bytes:
+        """The rejection that tells an error with its PKIFailureInfo; one that is not ours by a reference only."""
+        if not isinstance(error, TspError):
+            reference = new_id(self._randomness)
+            _log.error("unexpected error, reference %s", reference, exc_info=error)
+            return rejection(Failure.SYSTEM_FAILURE, f"The service failed. Reference: {reference}")
+        if error.code not in FAILURES:
+            _log.error("no time-stamp given: %s", error.code)
+        return rejection_of(error)
+
+    def stamp(self, request: TimeStampRequest) -> tuple[bytes, Given]:
+        """The TimeStampToken, and what has to be on record before it leaves.
 
         Raises `Invalid` (timestamp-unaccepted-policy; timestamp-information-unavailable where a qualified one is
-        asked for and not given here), `Unavailable` where time, key, token or database fail.
+        asked for and not given here), `Unavailable` where time, key or token fail.
         """
         if request.policy not in (None, self._policy):
             raise Invalid("timestamp-unaccepted-policy", "This service does not stamp under the requested policy.")
@@ -140,8 +163,7 @@ class TimeStampAuthority:
             info, attributes, self._sign(attributes), with_certificates=request.certificate_wanted
         )
         token_digest = hashlib.sha256(token).digest()
-        self._journal.record(Given(serial, self.unit, moment, request.hash_name, request.digest, token_digest))
-        return token
+        return token, Given(serial, self.unit, moment, request.hash_name, request.digest, token_digest)
 
     def _sign(self, attributes: bytes) -> bytes:
         try:

@@ -1,5 +1,6 @@
 """The time-stamp protocol over HTTP (RFC 3161, 3.4): queries in, replies out, and no other words."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Final
@@ -9,12 +10,12 @@ from sqlalchemy.orm import Session
 from tsp.core.asgi import Reply, Request, Service, plain
 from tsp.core.clock import Clock
 from tsp.core.database import Database
-from tsp.core.errors import Invalid, TooMany
+from tsp.core.errors import Invalid, TooMany, TspError
 from tsp.core.randomness import Randomness
 from tsp.core.workers import Workers
-from tsp.tsa.authority import Signer, TimeKeeper, TimeStampAuthority, unit_of
+from tsp.tsa.authority import Draft, Signer, TimeKeeper, TimeStampAuthority, unit_of
 from tsp.tsa.clock_guard import ClockGuard
-from tsp.tsa.journal import Batch, Journal
+from tsp.tsa.journal import Batch, Given, Journal
 from tsp.tsa.tables import last_given
 from tsp.tsa.token import rejection_of
 
@@ -72,15 +73,16 @@ def tsa_app(
     except BaseException:
         journal.close()
         raise
-    return service(authority, shutdown=journal.close, paths=paths, threads=threads)
+    return service(authority, journal, paths=paths, threads=threads)
 
 
 def service(
-    authority: TimeStampAuthority, *, shutdown: Callable[[], None], paths: Collection[str] = ("/",), threads: int = 16
+    authority: TimeStampAuthority, journal: Journal, *, paths: Collection[str] = ("/",), threads: int = 16
 ) -> Service:
-    """The ASGI application around a ready authority."""
+    """The ASGI application around a ready authority and its journal."""
     served = {path.encode() for path in paths}
     workers = Workers(threads, waiting=1000)
+    ledger = _Ledger(journal)
 
     async def handle(request: Request) -> Reply:
         if request.raw_path not in served:
@@ -92,13 +94,55 @@ def service(
             raise Invalid("media-type-unsupported", "Send the request as application/timestamp-query.")
         body = await request.body(MAX_REQUEST, REQUEST_SECONDS)
         try:
-            reply = await workers.run(authority.answer, body)
+            draft: Draft = await workers.run(authority.draft, body)
+            if draft.given is not None:
+                await ledger.record(draft.given)
+            reply = draft.reply
         except TooMany as busy:
             reply = rejection_of(busy)
+        except TspError as error:
+            reply = authority.refusal(error)
         return Reply(200, _REPLY, reply, _NO_STORE)
 
     def stop() -> None:
         workers.close()
-        shutdown()
+        journal.close()
 
     return Service(handle, stop)
+
+
+class _Ledger:
+    """Hands what was stamped in one turn of the event loop to the journal as one group, which comes back as one."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._gathered: list[tuple[Given, asyncio.Future[None]]] = []
+
+    async def record(self, given: Given) -> None:
+        """Returns when the record is durable; raises as `Journal.enter` and its future do."""
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            loop.call_soon(self._enter, loop)
+        done: asyncio.Future[None] = loop.create_future()
+        self._gathered.append((given, done))
+        await done
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        group, self._gathered = self._gathered, []
+        waiting = [done for _, done in group]
+        try:
+            entered = self._journal.enter([given for given, _ in group])
+        except TspError as error:
+            _end(waiting, error)
+            return
+        entered.add_done_callback(lambda ended: loop.call_soon_threadsafe(_end, waiting, ended.exception()))
+
+
+def _end(waiting: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
+    for done in waiting:
+        if done.done():  # whoever asked has gone; the record stands
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
