@@ -193,7 +193,7 @@ def _store(place: Path, certificate: x509.Certificate) -> None:
     schema.METADATA.create_all(database.engine)
     row = Certificate(
         serial=serial_text(_SERIAL),
-        issuer="issuing",
+        issuer="qualified",
         profile="advanced",
         subject_ref=None,
         not_before=certificate.not_valid_before_utc,
