@@ -96,18 +96,6 @@ def test_an_answer_is_given_again_for_a_while(responder: Responder, clock: Setta
     assert ask(client, asked).produced_at_utc == clock.now()
 
 
-@pytest.mark.requirement("OCSP-1", "CA-4")
-def test_a_revocation_ends_every_kept_answer_at_once(responder: Responder, clock: SettableClock) -> None:
-    # Two applications on one database are what two processes are.
-    clients = [responder.client(reuse_seconds=60) for _ in range(2)]
-    for client in clients:
-        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.GOOD
-    responder.revoke(GOOD, clock.now(), "superseded")
-    for client in clients:
-        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
-        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
-
-
 def test_what_is_not_known_is_never_kept(responder: Responder) -> None:
     client, asked = responder.client(reuse_seconds=60), responder.query(NEVER)
     assert ask(client, asked).certificate_status is STATUS.UNKNOWN

@@ -19,6 +19,8 @@ from tsp.core.errors import TooMany, Unavailable
 QUICK: Final = 0.0003
 #: The longest that the first of a slice may wait for the last, in seconds.
 _SLICE: Final = 0.02
+#: After this time (in seconds) work that was thought to be quick holds up nobody else any longer.
+STUCK: Final = 0.05
 
 
 class _Item(NamedTuple):
@@ -44,8 +46,10 @@ class Workers:
         self._working = 0
         self._due = False
         self._closed = False
-        #: How long a piece of work takes where nothing else hinders it: the least of late.
-        self._each = QUICK / 2
+        #: How long a piece of work takes where nothing else hinders it: the least of late. Slow until known otherwise.
+        self._each = QUICK
+        self._handed = 0.0
+        self._looking = False
         self._jobs: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[_Item]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -77,6 +81,8 @@ class Workers:
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due = False
+        if self._working and self._each < QUICK and time.monotonic() - self._handed > STUCK:
+            self._each = QUICK
         quick = self._each < QUICK
         most = 1 if quick else self._most
         while self._waiting and self._working < most and not self._closed:
@@ -86,7 +92,15 @@ class Workers:
             if self._working > len(self._threads):
                 self._threads.append(threading.Thread(target=self._serve, name="worker", daemon=True))
                 self._threads[-1].start()
+            self._handed = time.monotonic()
             self._jobs.put((loop, items))
+        if self._waiting and quick and not self._looking:
+            self._looking = True
+            loop.call_later(STUCK, self._look_again, loop)
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = False
+        self._hand_over(loop)
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -45,6 +45,7 @@ def ocsp_app(
     clock: Clock,
     validity_seconds: int,
     reuse_seconds: int = 0,
+    lease_seconds: float = 0.5,
     extended_revoke: bool = False,
     guard: Clock | None = None,
     threads: int = 16,
@@ -54,7 +55,10 @@ def ocsp_app(
     `guard` is the clock that answers are made with where it is another one: it may refuse to give the time.
     """
     terms = Terms(
-        timedelta(seconds=validity_seconds), timedelta(seconds=reuse_seconds), extended_revoke=extended_revoke
+        timedelta(seconds=validity_seconds),
+        timedelta(seconds=reuse_seconds),
+        timedelta(seconds=lease_seconds),
+        extended_revoke,
     )
     responder = database_responder(delegations, database, guard or clock, terms)
     return service(responder, database, clock, terms, threads=threads)

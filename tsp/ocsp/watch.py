@@ -32,8 +32,20 @@ class StatusWatch(Protocol):
 
 
 def watch_of(database: Database, clock: Clock, lease: float) -> StatusWatch:
-    """The watch for this kind of database; `lease` in seconds is for PostgreSQL."""
-    return FileWatch(database) if database.is_sqlite else ListeningWatch(database, clock, lease)
+    """The watch for this kind of database; `lease` in seconds is for PostgreSQL, where 0 watches nothing."""
+    if database.is_sqlite:
+        return FileWatch(database)
+    return ListeningWatch(database, clock, lease) if lease else NoWatch()
+
+
+class NoWatch:
+    """Confirms nothing: every status is read anew."""
+
+    def revision(self) -> int | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 class FileWatch:
