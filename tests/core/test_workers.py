@@ -52,8 +52,7 @@ def test_what_gets_stuck_holds_up_nobody_else() -> None:
         for _ in range(100):
             await workers.run(thread)
         stuck = asyncio.ensure_future(workers.run(wait))
-        while not begun.is_set():
-            await asyncio.sleep(0)
+        await asyncio.to_thread(begun.wait)
         done = [await workers.run(int, "2"), await workers.run(int, "3")]
         go_on.set()
         return [*done, await stuck]
@@ -80,11 +79,15 @@ def test_errors_come_back_to_whoever_asked_and_to_nobody_else() -> None:
 
 def test_whoever_has_gone_is_not_waited_for() -> None:
     workers = Workers(threads=1, waiting=0)
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> bool:
+        begun.set()
+        return go_on.wait()
 
     async def crowd() -> object:
-        gone = asyncio.ensure_future(workers.run(go_on.wait))
-        await asyncio.sleep(0)
+        gone = asyncio.ensure_future(workers.run(wait))
+        await asyncio.to_thread(begun.wait)
         gone.cancel()
         go_on.set()
         await asyncio.gather(gone, return_exceptions=True)

@@ -168,9 +168,14 @@ async def _posted(request: Request) -> bytes:
 def from_path(path: bytes) -> bytes:
     """The request in a GET path: base64, percent-encoded or not, in either alphabet, with or without padding.
 
-    Raises `Invalid` (ocsp-malformed).
+    Also encoded twice, as some proxies do, with line ends, and with a slash behind the padding. Raises `Invalid` (ocsp-malformed).
     """
-    text = unquote_to_bytes(path).translate(_ALPHABET).rstrip(b"=")
+    text = unquote_to_bytes(path)
+    if b"%" in text:
+        text = unquote_to_bytes(text)
+    text, _, padding = text.translate(_ALPHABET, delete=b"\r\n").partition(b"=")
+    if padding.strip(b"=/"):
+        raise _malformed()
     try:
         found = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error:
