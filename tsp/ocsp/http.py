@@ -80,11 +80,11 @@ def database_responder(
 
 def service(responder: OcspResponder, database: Database, clock: Clock, terms: Terms, *, threads: int = 16) -> Service:
     """The ASGI application around a ready responder, whose statuses stand in `database`."""
-    face = _Face(responder, watch_of(database, clock, terms.lease.total_seconds()), clock, terms.reuse, threads)
+    face = Face(responder, watch_of(database, clock, terms.lease.total_seconds()), clock, terms.reuse, threads)
     return Service(face.handle, face.close)
 
 
-class _Face:
+class Face:
     """One process's part of the service. What is kept is found on the event loop, without a thread."""
 
     def __init__(
@@ -168,7 +168,9 @@ async def _posted(request: Request) -> bytes:
 def from_path(path: bytes) -> bytes:
     """The request in a GET path: base64, percent-encoded or not, in either alphabet, with or without padding.
 
-    Also encoded twice, as some proxies do, with line ends, and with a slash behind the padding. Raises `Invalid` (ocsp-malformed).
+    Also encoded twice, as some proxies do, with line ends, and with a slash behind the padding.
+
+    Raises `Invalid` (ocsp-malformed).
     """
     text = unquote_to_bytes(path)
     if b"%" in text:
