@@ -123,7 +123,7 @@ def renew_root_crl(
     now = clock.now()
     number, _, _ = crl_facts(CaStore(directory).root_crl)
     crl = make_crl(root, number=number + 1, now=now, validity=timedelta(days=days), revoked=revoked)
-    _replace(directory, CRL_FILE, crl, now)
+    publish_renewed(directory, CRL_FILE, crl, now)
     return crl
 
 
@@ -140,13 +140,14 @@ def renew_responders(directory: Path, plan: CeremonyPlan, authority: Authority, 
         spki = asn1_x509.Certificate.load(store.certificate(name)).public_key.dump()
         prepared = authority.prepare(plan.entries[name].profile, plan.name(name), spki, now=now, issuer=issuer)
         issued = authority.issue(prepared)
-        _replace(directory, f"{name}.pem", to_pem(issued.der), now)
+        publish_renewed(directory, f"{name}.pem", to_pem(issued.der), now)
         rows.append(authority.row(issued, None))
     return rows
 
 
-def _replace(directory: Path, file: str, content: bytes, now: datetime) -> None:
-    """Writes the artefact, then its digest: a crash between the two shows in `verify_ceremony`."""
+def publish_renewed(directory: Path, file: str, content: bytes, now: datetime) -> None:
+    """Writes an artefact that came after the ceremony, then its digest: a crash between the two shows in
+    `verify_ceremony`."""
     write_atomic(directory / file, content)
     renewals = [*read_renewals(directory), {"file": file, "at": now.isoformat(), "sha256": sha256_hex(content)}]
     write_atomic(directory / RENEWALS_FILE, json.dumps(renewals, indent=2).encode() + b"\n")

@@ -3,12 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
-from asn1crypto import x509
-
 from hsm.errors import HsmError
+from tsp.ca.units import key_period
 from tsp.core import der
 from tsp.core.errors import Invalid, TspError, Unavailable
 from tsp.core.randomness import Randomness, new_id
@@ -30,7 +29,6 @@ from tsp.tsa.token import (
 
 #: RFC 3161, 2.4.2 allows 160 bits; 127 random ones are unique over restarts, machines and units.
 SERIAL_OCTETS: Final = 16
-_PRIVATE_KEY_USAGE_PERIOD = "2.5.29.16"
 _log = logging.getLogger(__name__)
 
 
@@ -85,17 +83,7 @@ class TimeStampAuthority:
         journal: Recorder,
         qualified: bool = False,
     ) -> None:
-        self._template = TokenTemplate(certificate, chain)
-        parsed = tsu_certificate(certificate)
-        if parsed.public_key.dump() != signer.public_spki:
-            raise Invalid(
-                "tsu-certificate-other-key",
-                "The certificate of the time-stamping unit is for another key than the token holds. Put the "
-                "certificate of this key in its place, or open the right token.",
-            )
-        self.unit = unit_of(certificate)
-        self._usable_from, self._usable_to = key_period(parsed)
-        self._signer = signer
+        self._unit = _UnitKey(signer, certificate, chain)
         self._policy = der.oid(policy)
         self._accuracy = accuracy(accuracy_ms)
         self._qualified = qualified
@@ -103,6 +91,15 @@ class TimeStampAuthority:
         self._guard = guard
         self._randomness = randomness
         self._journal = journal
+
+    @property
+    def unit(self) -> str:
+        """The name in the records of the key that signs now."""
+        return self._unit.name
+
+    def take_up(self, signer: Signer, certificate: bytes, chain: Sequence[bytes]) -> None:
+        """From now on this key signs. Raises `Invalid`, and leaves everything as it was, where the two do not fit."""
+        self._unit = _UnitKey(signer, certificate, chain)
 
     def answer(self, request: bytes) -> bytes:
         """A TimeStampResp for any octets: a token that is on record, or a rejection. Never raises."""
@@ -146,8 +143,8 @@ class TimeStampAuthority:
                 "timestamp-information-unavailable",
                 "This service gives no qualified time-stamps. Ask the qualified service at its own address.",
             )
-        moment = self._guard.now()
-        self._require_usable(moment)
+        unit, moment = self._unit, self._guard.now()
+        unit.require_usable(moment)
         # One bit less than 128, so that the encoded serial number has 16 octets and is positive.
         serial = int.from_bytes(self._randomness.bytes(SERIAL_OCTETS), "big") >> 1
         info = tst_info(
@@ -158,44 +155,50 @@ class TimeStampAuthority:
             encoded_accuracy=self._accuracy,
             extensions=self._extensions,
         )
-        attributes = self._template.signed_attributes(info)
-        token = self._template.token(
-            info, attributes, self._sign(attributes), with_certificates=request.certificate_wanted
+        attributes = unit.template.signed_attributes(info)
+        token = unit.template.token(
+            info, attributes, unit.sign(attributes), with_certificates=request.certificate_wanted
         )
         token_digest = hashlib.sha256(token).digest()
-        return token, Given(serial, self.unit, moment, request.hash_name, request.digest, token_digest)
+        return token, Given(serial, unit.name, moment, request.hash_name, request.digest, token_digest)
 
-    def _sign(self, attributes: bytes) -> bytes:
+
+class _UnitKey:
+    """One key with its certificate."""
+
+    def __init__(self, signer: Signer, certificate: bytes, chain: Sequence[bytes]) -> None:
+        self.template = TokenTemplate(certificate, chain)
+        parsed = tsu_certificate(certificate)
+        if parsed.public_key.dump() != signer.public_spki:
+            raise Invalid(
+                "tsu-certificate-other-key",
+                "The certificate of the time-stamping unit is for another key than the token holds. Put the "
+                "certificate of this key in its place, or open the right token.",
+            )
+        self.name = unit_of(certificate)
+        self._usable_from, self._usable_to = key_period(parsed)
+        self._signer = signer
+
+    def sign(self, attributes: bytes) -> bytes:
+        """The signature over the signed attributes."""
         try:
-            return self._signer.sign_digest(hashlib.new(self._template.hash_name, attributes).digest())
+            return self._signer.sign_digest(hashlib.new(self.template.hash_name, attributes).digest())
         except HsmError as error:
             _log.error("%s", error.advice)
             raise Unavailable(
                 error.code, "The service is briefly unavailable. Nothing was lost; please try again in a moment."
             ) from error
 
-    def _require_usable(self, moment: datetime) -> None:
+    def require_usable(self, moment: datetime) -> None:
         """EN 319 421, TIS-7.7.1-09: no time-stamps before the certificate's begin or after the key's end."""
         if not self._usable_from <= moment <= self._usable_to:
             raise Unavailable(
                 "tsu-key-expired",
                 "The key of this time-stamping unit is not in its period of use. The service needs a new one.",
-                unit=self.unit,
+                unit=self.name,
             )
 
 
 def unit_of(certificate: bytes) -> str:
     """The name of a unit in the records: the serial number of its certificate, hexadecimal."""
     return f"{tsu_certificate(certificate).serial_number:x}"
-
-
-def key_period(certificate: x509.Certificate) -> tuple[datetime, datetime]:
-    """From when to when the private key may sign: privateKeyUsagePeriod within the certificate's validity."""
-    begin, end = certificate.not_valid_before, certificate.not_valid_after
-    for extension in certificate["tbs_certificate"]["extensions"]:
-        if extension["extn_id"].dotted == _PRIVATE_KEY_USAGE_PERIOD:
-            period = extension["extn_value"].parsed
-            found = {name: period[name].native for name in ("not_before", "not_after")}
-            begin = max(begin, found["not_before"] or begin)
-            end = min(end, found["not_after"] or end)
-    return begin.astimezone(UTC), end.astimezone(UTC)

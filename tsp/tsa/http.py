@@ -44,12 +44,13 @@ def tsa_app(
     paths: Collection[str] = ("/",),
     threads: int = 16,
     troubles: list[Callable[[], str]] | None = None,
+    ready: Callable[[TimeStampAuthority], object] | None = None,
 ) -> Service:
     """The ASGI application of one time-stamping unit; its shutdown commits what is waiting.
 
     Without a `guard` that compares with time sources, one is made that sees jumps of `clock` alone. `on_batch`
     runs inside the transaction of each batch of records; `troubles` gets a teller of what the guard found, for
-    /health. Raises `Invalid` where key and certificate do not fit.
+    /health; `ready` gets the authority before it serves. Raises `Invalid` where key and certificate do not fit.
     """
     if guard is None:
         with database.read() as session:
@@ -73,6 +74,8 @@ def tsa_app(
     except BaseException:
         journal.close()
         raise
+    if ready is not None:
+        ready(authority)
     return service(authority, journal, paths=paths, threads=threads)
 
 
