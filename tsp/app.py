@@ -244,8 +244,6 @@ def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
 def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
     from tsp.audit.entries import Writer, note
     from tsp.ca.store import CaStore
-    from tsp.ca.units import Unit, present, units
-    from tsp.tsa.authority import TimeStampAuthority
     from tsp.tsa.http import tsa_app
     from tsp.tsa.installation import terms_of, time_guard
     from tsp.tsa.journal import Batch
@@ -272,23 +270,15 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     )
     if guard is not None:
         stack.enter_context(_background(guard.run, "time"))
-
-    def newest() -> Unit:
-        return present(units(settings.var / "ca", terms.unit), runtime.clock.now())
-
-    unit, chain = newest(), [store.infrastructure]
-
-    def follow(authority: TimeStampAuthority) -> None:
-        roll_over = RollOver(authority, newest, token.signing_key, chain, unit)
-        stack.enter_context(_background(roll_over.run, "unit"))
-
+    keys = RollOver(settings.var / "ca", terms.unit, token.signing_key, [store.infrastructure], runtime.clock)
+    stack.enter_context(_background(keys.run, "unit"))
     return tsa_app(
         guard=guard,
         database=database,
-        signer=token.signing_key(unit.name),
-        certificate=unit.certificate,
-        chain=chain,
-        ready=follow,
+        signer=keys.signer,
+        certificate=keys.present.certificate,
+        chain=keys.chain,
+        ready=keys.follow,
         clock=runtime.clock,
         randomness=runtime.randomness,
         policy=terms.policy,

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from asn1crypto import cms, x509
@@ -26,7 +25,7 @@ from tsp.ca.upkeep import verify_ceremony
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Unavailable
-from tsp.tsa.authority import TimeStampAuthority
+from tsp.tsa.authority import Signer
 from tsp.tsa.http import tsa_app
 from tsp.tsa.roll_over import RollOver
 
@@ -106,71 +105,71 @@ def test_a_try_that_failed_is_taken_up_by_the_next(
         assert session.query(Certificate).count() == 2
 
 
-@pytest.mark.requirement("TSA-1")
-def test_time_stamps_go_on_with_the_next_key_without_a_restart(
-    renewal: UnitRenewal, room: CeremonyRoom, clock: SettableClock, database: Database
-) -> None:
-    made: list[TimeStampAuthority] = []
-    (first,) = units(room.directory, "tsu")
-    client = TestClient(unit_app(room, database, made.append), base_url="http://localhost:8403")
-    chain = [CaStore(room.directory).infrastructure]
-
-    def newest() -> Any:
-        return present(units(room.directory, "tsu"), clock.now())
-
-    with client:
-        follow = RollOver(made[0], newest, room.tokens["tsu"].signing_key, chain, first)
-        assert signer_of(stamp(client)[1]) == "Enkrat TEST TSU 1"
-        clock.advance(days=(YEAR - AHEAD).days)
-        assert not follow.look()
-        renewal.renew()
-        assert signer_of(stamp(client)[1]) == "Enkrat TEST TSU 1"
-        assert follow.look()
-        assert not follow.look()
-        granted, token = stamp(client)
-        assert (granted, signer_of(token)) == ("granted", "Enkrat TEST TSU 1.2")
-        assert made[0].unit == f"{x509.Certificate.load(newest().certificate).serial_number:x}"
-        # The first key's end is no matter any more; the second's is.
-        clock.advance(days=AHEAD.days + 1)
-        assert stamp(client)[0] == "granted"
-        clock.advance(days=YEAR.days)
-        assert stamp(client)[0] == "rejection"
+def roll_over(room: CeremonyRoom, key: Callable[[str], Signer] | None = None) -> RollOver:
+    open_key = key or room.tokens["tsu"].signing_key
+    return RollOver(room.directory, "tsu", open_key, [CaStore(room.directory).infrastructure], room.clock)
 
 
-def unit_app(room: CeremonyRoom, database: Database, ready: Callable[[TimeStampAuthority], object]) -> Any:
-    first = units(room.directory, "tsu")[0]
-    return tsa_app(
-        signer=room.tokens["tsu"].signing_key("tsu"),
-        certificate=first.certificate,
-        chain=[CaStore(room.directory).infrastructure],
+def client_of(room: CeremonyRoom, database: Database, keys: RollOver) -> TestClient:
+    app = tsa_app(
+        signer=keys.signer,
+        certificate=keys.present.certificate,
+        chain=keys.chain,
         policy=POLICY,
         accuracy_ms=500,
         max_clock_jump_ms=500,
         database=database,
         clock=room.clock,
         randomness=room.randomness,
-        ready=ready,
+        ready=keys.follow,
     )
+    return TestClient(app, base_url="http://localhost:8403")
+
+
+@pytest.mark.requirement("TSA-1")
+def test_time_stamps_go_on_with_the_next_key_without_a_restart(
+    renewal: UnitRenewal, room: CeremonyRoom, clock: SettableClock, database: Database
+) -> None:
+    keys = roll_over(room)
+    clock.advance(days=(YEAR - AHEAD).days)
+    with client_of(room, database, keys) as client:
+        assert signer_of(stamp(client)[1]) == "Enkrat TEST TSU 1"
+        assert not keys.look()
+        renewal.renew()
+        assert signer_of(stamp(client)[1]) == "Enkrat TEST TSU 1"
+        assert keys.look()
+        assert not keys.look()
+        granted, token = stamp(client)
+        assert (granted, signer_of(token)) == ("granted", "Enkrat TEST TSU 1.2")
+    # Who begins now begins with the second key, which outlives the first and ends as well.
+    clock.advance(days=AHEAD.days + 1)
+    with client_of(room, database, roll_over(room)) as client:
+        assert signer_of(stamp(client)[1]) == "Enkrat TEST TSU 1.2"
+    clock.advance(days=YEAR.days)
+    with client_of(room, database, roll_over(room)) as client:
+        assert stamp(client)[0] == "rejection"
 
 
 def test_a_successor_that_does_not_fit_leaves_the_present_key(
     renewal: UnitRenewal, room: CeremonyRoom, clock: SettableClock, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made: list[TimeStampAuthority] = []
     clock.advance(days=YEAR.days - 1)
-    renewal.renew()
-    first, second = units(room.directory, "tsu")
-    with TestClient(unit_app(room, database, made.append), base_url="http://localhost:8403") as client:
-        wrong = RollOver(made[0], lambda: second, lambda _name: room.tokens["tsu"].signing_key("tsu"), [], first)
+    keys = roll_over(room, lambda _name: room.tokens["tsu"].signing_key("tsu"))
+    with client_of(room, database, keys) as client:
+        renewal.renew()
         with pytest.raises(Invalid, match="tsu-certificate-other-key"):
-            wrong.look()
-        stop = threading.Event()
+            keys.look()
+        (room.directory / "tsu-2.pem").write_bytes(b"nothing")
 
-        def damaged() -> Any:
-            stop.set()
-            raise Unavailable("ca-store-damaged", "Damaged.")
+        class Once(threading.Event):
+            """Looks once."""
 
-        RollOver(made[0], damaged, room.tokens["tsu"].signing_key, [], first).run(stop, seconds=0.0)
+            def wait(self, timeout: float | None = None) -> bool:
+                stopped = self.is_set()
+                self.set()
+                return stopped
+
+        keys.run(Once())
         assert "ca-store-damaged" in caplog.text
         assert signer_of(stamp(client)[1]) == "Enkrat TEST TSU 1"
 
