@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from tsp.core.errors import TooMany, Unavailable
 
 #: Work that takes less (in seconds) is done in one thread: more would only wait for each other.
-QUICK: Final = 0.0003
+QUICK: Final = 0.0005
 #: The longest that the first of a slice may wait for the last, in seconds.
 _SLICE: Final = 0.02
 #: After this time (in seconds) work that was thought to be quick holds up nobody else any longer.

@@ -1,7 +1,8 @@
 """The time-stamp protocol over HTTP (RFC 3161, 3.4): queries in, replies out, and no other words."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -22,6 +23,8 @@ from tsp.tsa.token import rejection_of
 #: A query with SHA-512, a policy and a long nonce has less than 300 octets.
 MAX_REQUEST: Final = 4096
 REQUEST_SECONDS: Final = 10.0
+#: How long (in seconds) a time-stamp waits for others to be recorded with it.
+GATHER: Final = 0.003
 _QUERY: Final = b"application/timestamp-query"
 _REPLY: Final = b"application/timestamp-reply"
 _NO_STORE: Final = ((b"cache-control", b"no-store"),)
@@ -97,7 +100,8 @@ def service(
             raise Invalid("media-type-unsupported", "Send the request as application/timestamp-query.")
         body = await request.body(MAX_REQUEST, REQUEST_SECONDS)
         try:
-            draft: Draft = await workers.run(authority.draft, body)
+            with ledger.expecting():
+                draft: Draft = await workers.run(authority.draft, body)
             if draft.given is not None:
                 await ledger.record(draft.given)
             reply = draft.reply
@@ -115,23 +119,48 @@ def service(
 
 
 class _Ledger:
-    """Hands what was stamped in one turn of the event loop to the journal as one group, which comes back as one."""
+    """Hands what was stamped to the journal in groups, each of which comes back as one.
+
+    A group is complete when nobody else is being stamped, or after `GATHER`: a transaction takes as long for one
+    time-stamp as for ten.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._gathered: list[tuple[Given, asyncio.Future[None]]] = []
+        self._expected = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Around the making of a time-stamp, which the others wait for."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            if not self._expected and self._gathered:
+                asyncio.get_running_loop().call_soon(self._enter)
 
     async def record(self, given: Given) -> None:
         """Returns when the record is durable; raises as `Journal.enter` and its future do."""
         loop = asyncio.get_running_loop()
-        if not self._gathered:
-            loop.call_soon(self._enter, loop)
         done: asyncio.Future[None] = loop.create_future()
         self._gathered.append((given, done))
+        if not self._expected:
+            loop.call_soon(self._enter)
+        elif self._timer is None:
+            self._timer = loop.call_later(GATHER, self._enter)
         await done
 
-    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _enter(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         group, self._gathered = self._gathered, []
+        if not group:
+            return
+        loop = asyncio.get_running_loop()
         waiting = [done for _, done in group]
         try:
             entered = self._journal.enter([given for given, _ in group])
