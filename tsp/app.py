@@ -31,6 +31,7 @@ from tsp.web import Pages
 
 if TYPE_CHECKING:
     from tsp.ca.authority import IssuingKey
+    from tsp.ca.names import PersonName
     from tsp.ca.responders import ResponderRenewal
     from tsp.ca.store import CaStore
 
@@ -177,7 +178,9 @@ def _responder_renewal(
     runtime: Runtime, store: "CaStore", token: hsm.Token, database: Database, issuers: Mapping[str, "IssuingKey"]
 ) -> "ResponderRenewal":
     """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
+    from tsp.audit.entries import Writer
     from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.issuance import Issuance
     from tsp.ca.plan import load_plan
     from tsp.ca.profiles import load_profiles
     from tsp.ca.responders import ResponderRenewal
@@ -189,7 +192,9 @@ def _responder_renewal(
     every = {**issuers, "infrastructure": key}
     authority = Authority(profiles, every, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
     plan_file = settings.path(settings.ceremony)
-    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
+    writer = Writer(process_name("engine", runtime.number), runtime.randomness, runtime.clock)
+    issuance = Issuance(authority, database, runtime.clock, runtime.randomness, writer)
+    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), issuance, runtime.clock)
 
 
 def qualified(settings: Settings) -> bool:
@@ -216,7 +221,12 @@ def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
     sealer = Sealer(token.aead_key("outbox"), runtime.randomness, "outbox")
     database = runtime.database()
     stack.callback(database.close)
-    Runner(database, sealer, _guarded_clock(runtime), runtime.randomness, senders).run(_stop_signal())
+    clock = _guarded_clock(runtime)
+    mails, texts = (
+        Runner(database, sealer, clock, runtime.randomness, senders, only=channel) for channel in ("mail", "sms")
+    )
+    stack.enter_context(_background(texts.run, "sms"))
+    mails.run(_stop_signal())
 
 
 def _stop_signal() -> threading.Event:
@@ -449,9 +459,21 @@ def _stamper(runtime: Runtime, database: Database) -> CheckpointStamper:
 
 @contextmanager
 def _background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Runs `work(stop)` in a thread for as long as the block lasts."""
+    """Runs `work(stop)` in a thread for as long as the block lasts.
+
+    Where the work ends by an error of its own the process ends in order, to begin anew: it must not live on
+    with a part of its duties.
+    """
     stop = threading.Event()
-    thread = threading.Thread(target=work, args=(stop,), name=name)
+
+    def run() -> None:
+        try:
+            work(stop)
+        except BaseException:
+            log.exception("%s ended by an error; this process ends", name)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=run, name=name)
     thread.start()
     try:
         yield
@@ -476,6 +498,7 @@ def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
+    from tsp.ca.certificate_commands import certificate_commands
     from tsp.ca.commands import ceremony_commands
     from tsp.validate.commands import verify
 
@@ -483,6 +506,31 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
+    app.add_typer(
+        certificate_commands(
+            lambda: ceremony_context(Runtime(load_settings())),
+            lambda account: _holder(Runtime(load_settings()), account),
+        ),
+        name="certificate",
+    )
+
+
+def _holder(runtime: Runtime, account_id: str) -> "PersonName":
+    """The proven person of an account, as certificates name them; with the token of the identity provider."""
+    from tsp.ca.names import PersonName
+    from tsp.core.sealing import Sealer
+    from tsp.idp.accounts.assurance import load_policy
+    from tsp.idp.accounts.holder import certifiable
+
+    policy = load_policy(runtime.settings.path(runtime.settings.idp.assurance))
+    database = runtime.database()
+    try:
+        with runtime.open_token("identity") as token, database.read() as session:
+            sealer = Sealer(token.aead_key("personal-data"), runtime.randomness, "personal-data")
+            person = certifiable(session, sealer, token.hmac_key("index-hmac"), policy, account_id)
+    finally:
+        database.close()
+    return PersonName(person.given_name, person.family_name, person.country, person.serial_number)
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:

@@ -11,6 +11,7 @@ from asn1crypto import ocsp as asn1_ocsp
 
 from tests.small_pki import Ca
 from tests.tsa.conftest import TimeStampResp
+from tsp.ca.request import CertificateRequest, read_request
 from tsp.ca.tables import CertificateStatus
 from tsp.core import der
 from tsp.core.clock import SettableClock
@@ -116,6 +117,15 @@ def time_stamp_request(data: bytes) -> TimeStampResp:
     return response
 
 
+def certificate_request(data: bytes) -> CertificateRequest | None:
+    """A certificate request: one whose key is proven, or refused by name."""
+    try:
+        return read_request(data)
+    except Invalid as error:
+        assert error.code.startswith(("request-", "key-")), error.code
+        return None
+
+
 def time_answer(data: bytes) -> object:
     """A time server's datagram, which anybody may send: a reading, or unfit."""
     try:
@@ -129,6 +139,7 @@ TARGETS: dict[str, Target] = {
     "ocsp-request": ocsp_request,
     "ocsp-path": ocsp_path,
     "time-stamp-request": time_stamp_request,
+    "certificate-request": certificate_request,
     "time-answer": time_answer,
 }
 

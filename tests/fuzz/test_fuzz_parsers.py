@@ -25,7 +25,13 @@ from tests.tsa.conftest import Unit
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 2000
-REQUIREMENTS = {"ocsp-request": "OCSP-2", "ocsp-path": "OCSP-2", "time-stamp-request": "TSA-1", "time-answer": "TSA-1"}
+REQUIREMENTS = {
+    "ocsp-request": "OCSP-2",
+    "ocsp-path": "OCSP-2",
+    "time-stamp-request": "TSA-1",
+    "certificate-request": "CA-2",
+    "time-answer": "TSA-1",
+}
 HAS_ATHERIS = sys.platform == "linux" and platform.machine() == "x86_64"
 each_target = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.requirement(REQUIREMENTS[name])) for name in TARGETS]

@@ -15,8 +15,10 @@ from starlette.testclient import TestClient
 from tests.ca.ca_kit import etsi_findings
 from tests.ca.conftest import plan, room
 from tests.tsa.conftest import POLICY, TimeStampResp, query
+from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
+from tsp.ca.issuance import Issuance
 from tsp.ca.plan import CeremonyPlan
 from tsp.ca.store import CaStore
 from tsp.ca.tables import Certificate, serial_text, status
@@ -37,10 +39,24 @@ YEAR = timedelta(days=365)
 @pytest.fixture
 def renewal(plan: CeremonyPlan, room: CeremonyRoom, clock: SettableClock, database: Database) -> UnitRenewal:
     run_ceremony(plan, room)
+    return UnitRenewal(
+        room.directory,
+        plan,
+        issuance(room, renewal_keys(room), clock, database),
+        clock,
+        lambda name: nullcontext(room.tokens[name]),
+    )
+
+
+def renewal_keys(room: CeremonyRoom) -> dict[str, IssuingKey]:
     role = "infrastructure"
-    key = IssuingKey.of(role, CaStore(room.directory).infrastructure, room.tokens["ca"].signing_key(f"{role}-ca"))
-    authority = Authority(room.profiles, {role: key}, room.urls, clock, room.randomness)
-    return UnitRenewal(room.directory, plan, authority, database, clock, lambda name: nullcontext(room.tokens[name]))
+    key = room.tokens["ca"].signing_key(f"{role}-ca")
+    return {role: IssuingKey.of(role, CaStore(room.directory).infrastructure, key)}
+
+
+def issuance(room: CeremonyRoom, issuers: dict[str, IssuingKey], clock: SettableClock, database: Database) -> Issuance:
+    authority = Authority(room.profiles, issuers, room.urls, clock, room.randomness)
+    return Issuance(authority, database, clock, room.randomness, Writer("ceremony", room.randomness, clock))
 
 
 def stamp(client: TestClient) -> tuple[str, cms.ContentInfo]:
@@ -96,7 +112,7 @@ def test_a_try_that_failed_is_taken_up_by_the_next(
     clock.advance(days=YEAR.days)
     closed = Database(f"sqlite:///{room.directory / 'elsewhere' / 'none.db'}")
     with pytest.raises(Unavailable):
-        dataclasses.replace(renewal, database=closed).renew()
+        dataclasses.replace(renewal, issuance=issuance(room, renewal_keys(room), clock, closed)).renew()
     left = room.tokens["tsu"].signing_key("tsu-2").public_spki
     assert [unit.name for unit in units(room.directory, "tsu")] == ["tsu"]
     assert renewal.renew() == ["tsu-2", "qtsu-2"]

@@ -19,12 +19,11 @@ from asn1crypto import x509
 
 from hsm import KeySpec, Token
 from hsm.errors import KeyExists
-from tsp.ca.authority import Authority
+from tsp.ca.issuance import Issuance
 from tsp.ca.plan import CeremonyPlan
 from tsp.ca.store import from_pem, to_pem
 from tsp.ca.upkeep import publish_renewed
 from tsp.core.clock import Clock
-from tsp.core.database import Database
 from tsp.core.errors import Unavailable
 
 #: How long before the end of the newest key the next one is made.
@@ -74,14 +73,13 @@ def key_period(certificate: x509.Certificate) -> tuple[datetime, datetime]:
 class UnitRenewal:
     """Makes the next key of a unit where the newest ends within `ahead`.
 
-    `tokens` opens a unit's token, which has its plan's name; `authority` has the infrastructure's key. Each key has a
+    `tokens` opens a unit's token, which has its plan's name; `issuance` has the infrastructure's key. Each key has a
     name of its own (EN 319 422, 6.2): the plan's, with the key's number behind it ("TSU 1.2").
     """
 
     directory: Path
     plan: CeremonyPlan
-    authority: Authority
-    database: Database
+    issuance: Issuance
     clock: Clock
     tokens: Callable[[str], AbstractContextManager[Token]]
     ahead: timedelta = AHEAD
@@ -105,12 +103,8 @@ class UnitRenewal:
         subject = replace(owner, common_name=f"{entry.common_name}.{number}")
         with self.tokens(entry.token) as token:
             spki = _key(token, name, KeySpec[entry.key])
-            issued = self.authority.issue(
-                self.authority.prepare(entry.profile, subject, spki, now=now, issuer=entry.issuer)
-            )
-        # Known before it is used: a unit whose certificate nobody knows would be told as never issued.
-        with self.database.write() as session:
-            session.add(self.authority.row(issued, None))
+            # In the table before it is used: a unit whose certificate nobody knows would be told as never issued.
+            issued = self.issuance.issue_now(entry.profile, subject, spki, issuer=entry.issuer, in_device=True)
         publish_renewed(self.directory, f"{name}.pem", to_pem(issued.der), now)
         return name
 
