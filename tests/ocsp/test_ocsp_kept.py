@@ -192,7 +192,7 @@ class Counting:
         now = SystemClock().now()
         facts = {"issuer": "qualified", "profile": "advanced", "not_before": now, "not_after": now, "issued_at": now}
         with database.write() as session:
-            session.add(Certificate(serial=serial_text(GOOD), der=b"", **facts))
+            session.add(Certificate(serial=serial_text(GOOD), subject_digest="", der=b"", **facts))
         self.watch: StatusWatch = watch_of(database, SystemClock(), lease=0.5)
 
     def run(self, statement: str) -> None:
@@ -222,6 +222,21 @@ def test_any_change_of_a_certificate_is_counted_whoever_makes_it(
         if database.is_sqlite:
             assert counting.watch.revision() == number
         eventually(lambda n=number: counting.watch.revision() == n)  # type: ignore[misc]
+    counting.watch.close()
+
+
+@pytest.mark.requirement("OCSP-1")
+def test_a_database_that_does_not_count_confirms_nothing(bare_database: Database) -> None:
+    upgrade(bare_database, METADATA)
+    for statement in (
+        ["DROP TRIGGER certificate_update", "DROP TRIGGER certificate_delete"]
+        if bare_database.is_sqlite
+        else ["DROP TRIGGER certificate_changed ON certificate"]
+    ):
+        with bare_database.write() as session:
+            session.execute(text(statement))
+    counting = Counting(bare_database)
+    assert [counting.watch.revision() for _ in range(3)] == [None, None, None]
     counting.watch.close()
 
 

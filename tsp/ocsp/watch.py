@@ -19,6 +19,12 @@ from tsp.core.database import Database, file_of
 
 #: How many times within a lease the number is read although nothing was heard.
 _READS: Final = 4
+#: Whether the database counts: a migration that makes the table anew would lose the triggers without a word.
+_COUNTS_SQLITE: Final = "SELECT count(*) = 2 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'certificate'"
+_COUNTS_POSTGRESQL: Final = (
+    "SELECT count(*) = 1 FROM pg_trigger WHERE tgrelid = 'certificate'::regclass "
+    "AND tgname = 'certificate_changed' AND tgenabled <> 'D'"
+)
 _SQL: Final = "SELECT revision FROM certificate_revision WHERE id = 1"
 _log = logging.getLogger(__name__)
 
@@ -82,6 +88,8 @@ class FileWatch:
         # No waiting: the event loop asks.
         self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         self._version = -1
+        if not self._connection.execute(_COUNTS_SQLITE).fetchone()[0]:
+            raise sqlite3.OperationalError("changes of certificates are not counted: run tsp migrate")
 
     def close(self) -> None:
         if self._connection is not None:
@@ -137,6 +145,9 @@ class ListeningWatch:
         pooled.detach()
         connection.rollback()
         connection.autocommit = True
+        if not connection.execute(_COUNTS_POSTGRESQL).fetchone()[0]:
+            connection.close()
+            raise OSError("changes of certificates are not counted: run tsp migrate")
         connection.execute(f"LISTEN {CHANNEL}")
         return closing(connection)
 
