@@ -61,7 +61,7 @@ def test_each_part_covers_what_names_it_and_says_so(database: Database, clock: S
     issued = lists.issue(12)
     for serial, _ in issued[::2]:
         withdraw(lists, serial)
-    assert lists.publisher().publish() == [f"{ISSUER}-1", f"{ISSUER}-2", f"{ISSUER}-3"]
+    assert lists.publisher().publish() == [f"{ISSUER}-part-1", f"{ISSUER}-part-2", f"{ISSUER}-part-3"]
     published = {f"{lists.urls.repository}/{file.name}": file.read_bytes() for file in lists.lists()}
     assert set(published) == {lists.urls.crl(ISSUER, shard) for shard in (1, 2, 3)}
     seen = set()
@@ -152,13 +152,13 @@ def test_a_delta_list_holds_what_came_after_its_base(database: Database, clock: 
     withdraw(lists, old)
     clock.advance(minutes=90)
     at_work = lists.publisher()
-    assert at_work.publish() == [f"{ISSUER}-1"]
+    assert at_work.publish() == [f"{ISSUER}-part-1"]
     assert at_work.publish() == []
-    whole, delta = tmp_path / f"{ISSUER}-1.crl", tmp_path / f"{ISSUER}-1-delta.crl"
+    whole, delta = tmp_path / f"{ISSUER}-part-1.crl", tmp_path / f"{ISSUER}-part-1-delta.crl"
     base = crl_facts(whole.read_bytes())[0] - 1  # the first complete list, from which the second one's delta goes on
     clock.advance(minutes=1)
     withdraw(lists, new)
-    assert at_work.publish() == [f"{ISSUER}-1"]
+    assert at_work.publish() == [f"{ISSUER}-part-1"]
     complete, changes = (x509.load_der_x509_crl(file.read_bytes()) for file in (whole, delta))
     assert {one.serial_number for one in complete} == {int(old, 16), int(new, 16)}
     assert [one.serial_number for one in changes] == [int(new, 16)]
@@ -266,23 +266,23 @@ def test_the_last_list_has_no_next_update_and_nothing_follows(
     with pytest.raises(Refused, match="authority-not-settled"):
         at_work.end(ISSUER)
     clock.advance(minutes=60 * 24 * 3)
-    assert at_work.end(ISSUER) == [f"{ISSUER}-1.crl"]
-    der = (tmp_path / f"{ISSUER}-1.crl").read_bytes()
+    assert at_work.end(ISSUER) == [f"{ISSUER}-part-1.crl"]
+    der = (tmp_path / f"{ISSUER}-part-1.crl").read_bytes()
     assert crl_facts(der)[2] == NEVER
     assert b"\x18\x0f99991231235959Z" in der
     assert "2.5.29.46" not in CrlReading.of(der).extensions
-    assert not (tmp_path / f"{ISSUER}-1-delta.crl").exists()
+    assert not (tmp_path / f"{ISSUER}-part-1-delta.crl").exists()
     assert lint_crl(der, lists.key.facts, lists.key.public) == []
     assert crl_findings(der) == set()
     assert (
         "Next Update: Dec 31 23:59:59 9999 GMT"
-        in run("openssl", "crl", "-inform", "DER", "-in", tmp_path / f"{ISSUER}-1.crl", "-noout", "-text").stdout
+        in run("openssl", "crl", "-inform", "DER", "-in", tmp_path / f"{ISSUER}-part-1.crl", "-noout", "-text").stdout
     )
     clock.advance(minutes=60 * 24)
     assert at_work.publish() == []
     with pytest.raises(Conflict, match="crl-ended"):
         at_work.end(ISSUER)
-    assert (tmp_path / f"{ISSUER}-1.crl").read_bytes() == der
+    assert (tmp_path / f"{ISSUER}-part-1.crl").read_bytes() == der
 
 
 def test_more_parts_later_leave_older_certificates_on_theirs(
@@ -295,7 +295,7 @@ def test_more_parts_later_leave_older_certificates_on_theirs(
     ((after, after_der),) = more.issue()
     withdraw(more, before)
     withdraw(more, after)
-    assert set(more.publisher().publish()) == {ISSUER, f"{ISSUER}-1", f"{ISSUER}-2"}
+    assert set(more.publisher().publish()) == {ISSUER, f"{ISSUER}-part-1", f"{ISSUER}-part-2"}
     assert point_of(der) == f"{more.urls.repository}/{ISSUER}.crl"
     with database.read() as session:
         parts = [session.get_one(Certificate, serial).shard for serial in (before, after)]
@@ -340,7 +340,9 @@ def test_the_settings_become_the_terms() -> None:
     changed = read.model_copy(update={"crl": Crl(look_seconds=7, shards={"qualified": 3}, delta=True)})
     terms = CrlTerms.of(changed)
     assert (terms.look, terms.delta, terms.urls.shards) == (timedelta(seconds=7), True, {"qualified": 3})
-    assert terms.urls.crl("qualified", terms.urls.shard("qualified", 4)) == f"{read.urls.repository}/qualified-2.crl"
+    assert (
+        terms.urls.crl("qualified", terms.urls.shard("qualified", 4)) == f"{read.urls.repository}/qualified-part-2.crl"
+    )
 
 
 MOMENTS = st.integers(0, 4 * 10**9).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))

@@ -315,10 +315,10 @@ def test_every_part_of_a_list_is_looked_at(runtime: Runtime, tmp_path: Path, clo
     directory = runtime.settings.var / "ca"
     directory.mkdir(parents=True)
     key = issuer("qualified")
-    for name, hours in (("qualified-1", 48), ("qualified-12", 12), ("qualified-1-delta", 1)):
+    for name, hours in (("qualified-part-1", 48), ("qualified-part-12", 12), ("qualified-part-1-delta", 1)):
         crl = make_crl(key, number=1, now=clock.now(), validity=timedelta(hours=hours))
         (directory / f"{name}.crl").write_bytes(crl)
     (directory / "nonqualified.crl").write_bytes(b"half")
     found = {d.subject: d.well for d in installation.certificates(runtime)}
     lists = {name: well for name, well in found.items() if name.startswith(("qualified", "nonqualified"))}
-    assert lists == {"qualified-1 CRL": True, "qualified-12 CRL": False, "nonqualified CRL": False}
+    assert lists == {"qualified-part-1 CRL": True, "qualified-part-12 CRL": False, "nonqualified CRL": False}

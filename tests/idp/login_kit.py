@@ -86,7 +86,7 @@ organisation = {{ id = "test-bank", name = "TEST Banka d.d." }}
 support = {{ email = "pomoc@banka.test" }}
 grants = ["client_credentials"]
 jwk = {jwk}
-scopes = ["identification-keys", "revocations"]
+scopes = ["identification-keys", "revocations", "inventory"]
 """,
 }
 

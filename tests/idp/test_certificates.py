@@ -236,6 +236,19 @@ def test_strangers_learn_nothing_of_accounts(world: World, lists: Lists, person:
     assert len(world.messages("mail")) == sent + 1
 
 
+@pytest.mark.requirement("CA-1", "REG-3")
+def test_guesses_at_the_puk_meet_pauses(world: World, lists: Lists, person: Person) -> None:
+    ((serial, _),) = lists.issue(subject=account_id(world))
+    for _ in range(5):
+        browser, page = by_puk(world, person.email)
+        page = send(browser, page, code=world.code("mail"), puk="AAAA2222", reason="superseded")
+        assert page.expect("idp.revoke-code").status == 403
+        world.clock.advance(seconds=31)
+    page = send(browser, page, code=world.code("mail"), puk=person.puk, reason="superseded")
+    assert (page.name, page.status) == ("idp.revoke-code", 429)
+    assert row(world, serial).revoked_at is None
+
+
 @pytest.mark.requirement("CA-1")
 def test_with_nothing_to_revoke_code_and_puk_stay_good(world: World, lists: Lists, person: Person) -> None:
     browser, page = by_puk(world, person.email)

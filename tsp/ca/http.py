@@ -2,7 +2,7 @@
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
 `.pem` and `.p7c` (with its chain), and of every list that is published (`/root.crl`, `/qualified.crl`,
-`/qualified-3.crl`, `/qualified-delta.crl`). No account, no cookie, no state; a renewed file is served at once.
+`/qualified-part-3.crl`, `/qualified-delta.crl`). No account, no cookie, no state; a renewed file is served at once.
 """
 
 import hashlib

@@ -54,7 +54,7 @@ class RepositoryUrls:
 
     def named_shard(self, issuer: str, certificate: bytes) -> int:
         """The part of the issuer's list that a certificate (DER) names; 0 where it names the whole list, or none."""
-        found = _part(f"{self.repository}/{issuer}-").search(certificate)
+        found = _part(f"{self.repository}/{issuer}-part-").search(certificate)
         return 0 if found is None else int(found[1])
 
     def crl(self, issuer: str, shard: int = 0, *, delta: bool = False) -> str:
@@ -68,5 +68,8 @@ def _part(beginning: str) -> re.Pattern[bytes]:
 
 
 def crl_file(issuer: str, shard: int = 0, *, delta: bool = False) -> str:
-    """The name of a list's file, in the authority's directory and in the repository."""
-    return f"{issuer}{f'-{shard}' if shard else ''}{'-delta' if delta else ''}.crl"
+    """The name of a list's file, in the authority's directory and in the repository.
+
+    A number alone would look like a generation of the authority.
+    """
+    return f"{issuer}{f'-part-{shard}' if shard else ''}{'-delta' if delta else ''}.crl"

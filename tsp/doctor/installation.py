@@ -113,7 +113,7 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
 
 def _lists_of(directory: Path, issuer: str) -> list[Path]:
     """The complete lists of an issuer: the whole one, its parts, or both."""
-    name = re.compile(rf"{issuer}(-[0-9]+)?\.crl")
+    name = re.compile(rf"{issuer}(-part-[0-9]+)?\.crl")
     return sorted(path for path in directory.glob(f"{issuer}*.crl") if name.fullmatch(path.name))
 
 

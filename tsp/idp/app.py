@@ -42,6 +42,7 @@ from tsp.idp.accounts.service import Accounts, AccountSession
 from tsp.idp.accounts.texts import Texts
 from tsp.idp.accounts.verification import Verifications
 from tsp.idp.certificates.http import OfficersRevocation, officer_routes
+from tsp.idp.certificates.inventory import Inventory, inventory_routes
 from tsp.idp.certificates.pages import CertificatePages, certificate_routes
 from tsp.idp.certificates.puk import PukRevocation
 from tsp.idp.certificates.service import OwnCertificates, teller
@@ -57,7 +58,7 @@ from tsp.idp.login.logout import LogoutPages, logout_routes
 from tsp.idp.login.methods import Methods, SmsMeans
 from tsp.idp.login.pages import LoginPages, login_routes
 from tsp.idp.login.views import Views
-from tsp.idp.oidc.clients import BRANCH_SCOPE, REVOCATION_SCOPE, Clients, load_clients
+from tsp.idp.oidc.clients import BRANCH_SCOPE, INVENTORY_SCOPE, REVOCATION_SCOPE, Clients, load_clients
 from tsp.idp.oidc.http import bearer_token, oidc_routes
 from tsp.idp.oidc.keys import APPROVAL_KEY, ID_TOKEN_KEY, JwtKey
 from tsp.idp.oidc.provider import OpenIdProvider, ProviderKeys
@@ -349,9 +350,11 @@ class _House:
             current_account=lambda r: account_session(sessions, self.provider, s.accounts, self.database, r),
         )
         officers = OfficersRevocation(self.database, revocations)
+        inventory = Inventory(self.database, self.clock, self.record)
         return [
             *certificate_routes(shown),
             *officer_routes(officers, lambda request: self._organisation(request, REVOCATION_SCOPE)),
+            *inventory_routes(inventory, lambda request: self._organisation(request, INVENTORY_SCOPE)),
         ]
 
 

@@ -88,7 +88,10 @@ class PukRevocation:
         name = self._name(email)
         codes, puks = self._accounts.codes, self._accounts.puks
         by_code = codes.attempt(_PURPOSE, _reference(token))
-        by_puk = self._accounts.gate.attempt((Factor.PUK, name))
+        with self._database.read() as session:
+            known = self._account(session, email)
+        # One count for one PUK, wherever it is tried; who has no account is counted all the same.
+        by_puk = self._accounts.gate.attempt((Factor.PUK, known.id if known is not None else name))
         with self._database.write() as session:
             account = self._account(session, email)
             try:

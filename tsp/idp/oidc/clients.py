@@ -27,8 +27,10 @@ Kind = Literal["advanced", "advanced-qualified", "qualified"]
 BRANCH_SCOPE = "identification-keys"
 #: The scope under which an organisation's registration officers may revoke certificates.
 REVOCATION_SCOPE = "revocations"
+#: The scope under which auditors and operators may look into the inventory of certificates.
+INVENTORY_SCOPE = "inventory"
 #: Scopes of clients that speak for themselves.
-CLIENT_SCOPES = frozenset({BRANCH_SCOPE, REVOCATION_SCOPE})
+CLIENT_SCOPES = frozenset({BRANCH_SCOPE, REVOCATION_SCOPE, INVENTORY_SCOPE})
 
 
 def _address(value: str) -> str:
