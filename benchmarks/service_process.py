@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.kit import open_token
 from hsm import softhsm
-from tsp.audit.entries import Writer, record
+from tsp.audit.entries import Writer, note
 from tsp.core.asgi import Reply, Request, Service
 from tsp.core.clock import SystemClock
 from tsp.core.database import Database
@@ -29,7 +29,7 @@ def _tsa(place: Path, database: Database) -> App:
     writer = Writer("tsa", _RANDOMNESS, _CLOCK)
 
     def log_batch(session: Session, batch: Batch) -> None:
-        record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
+        note(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
     return tsa_app(
         signer=open_token("services").signing_key("tsu"),

@@ -250,11 +250,12 @@ def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
-    from tsp.audit.entries import Writer, record
+    from tsp.audit.entries import Writer, note
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
     from tsp.tsa.installation import terms_of, time_guard
     from tsp.tsa.journal import Batch
+    from tsp.tsa.roll_over import RollOver
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
     terms = terms_of(settings, role)
@@ -264,7 +265,7 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     writer = Writer(process_name(role, runtime.number), runtime.randomness, runtime.clock)
 
     def log_batch(session: Session, batch: Batch) -> None:
-        record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
+        note(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
     guard = time_guard(
         settings.time,
@@ -277,12 +278,15 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     )
     if guard is not None:
         stack.enter_context(_background(guard.run, "time"))
+    keys = RollOver(settings.var / "ca", terms.unit, token.signing_key, [store.infrastructure], runtime.clock)
+    stack.enter_context(_background(keys.run, "unit"))
     return tsa_app(
         guard=guard,
         database=database,
-        signer=token.signing_key(terms.unit),
-        certificate=store.certificate(terms.unit),
-        chain=[store.infrastructure],
+        signer=keys.signer,
+        certificate=keys.present.certificate,
+        chain=keys.chain,
+        ready=keys.follow,
         clock=runtime.clock,
         randomness=runtime.randomness,
         policy=terms.policy,
@@ -297,7 +301,7 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
 def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ca.plan import ISSUERS
     from tsp.ca.store import CaStore
-    from tsp.ocsp.http import database_responder, service
+    from tsp.ocsp.http import Terms, database_responder, service
     from tsp.ocsp.renewal import Delegations
     from tsp.ocsp.responder import Delegation
 
@@ -313,11 +317,15 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
 
     present = delegations()
     clock = _guarded_clock(runtime)
-    responder = database_responder(
-        present, database, clock, terms.validity_seconds, terms.reuse_seconds, terms.extended_revoke
+    service_terms = Terms(
+        validity=timedelta(seconds=terms.validity_seconds),
+        reuse=timedelta(seconds=terms.reuse_seconds),
+        lease=timedelta(milliseconds=terms.lease_ms),
+        extended_revoke=terms.extended_revoke,
     )
+    responder = database_responder(present, database, clock, service_terms)
     stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
-    return service(responder, runtime.clock)
+    return service(responder, database, runtime.clock, service_terms)
 
 
 def _idp(runtime: Runtime, stack: ExitStack) -> App:

@@ -132,3 +132,16 @@ def test_missing_custodian_is_explained(run: Run, context: CeremonyContext, tmp_
     object.__setattr__(context, "settings", settings)
     assert run("run") == (1, "custodian-unfit: A custodian's certificate cannot be read.\n")
     assert not context.directory.exists()
+
+
+@pytest.mark.requirement("TSA-1")
+def test_the_units_next_keys_are_made_when_they_are_due(
+    run: Run, context: CeremonyContext, clock: SettableClock
+) -> None:
+    assert run("renew-units")[0] == 1
+    run("run")
+    assert run("renew-units") == (0, "No key ends so soon.\n")
+    clock.advance(days=340)
+    assert run("renew-units") == (0, "tsu-2, qtsu-2: the tsa and qtsa roles take them up\n")
+    assert run("renew-units") == (0, "No key ends so soon.\n")
+    assert run("verify") == (0, "All artefacts are what the transcript says.\n")

@@ -12,6 +12,7 @@ from cryptography import x509
 from tsp.ca.crl_reading import open_crl
 from tsp.ca.lists import Scope, state
 from tsp.ca.plan import SUBSCRIBER_ISSUERS
+from tsp.ca.units import UNITS, units
 from tsp.core.database import Database, ping
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.migrate import newest_revision, revision
@@ -82,7 +83,11 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
     """How long the authorities', responders' and time-stamping certificates and the lists still live."""
     now = runtime.clock.now()
     directory = runtime.settings.var / "ca"
+    keys = {kind: units(directory, kind) for kind in UNITS if (directory / f"{kind}.pem").exists()}
+    succeeded = {unit.name for found in keys.values() for unit in found[:-1]}
     for path in sorted(directory.glob("*.pem")):
+        if path.stem in succeeded:  # kept for its time-stamps' sake, and may end
+            continue
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         left = certificate.not_valid_after_utc - now
         yield Diagnosis(
@@ -90,6 +95,14 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
             left > timedelta(days=7),
             f"valid for {left.days} more days",
             "Renew it in a key ceremony.",
+        )
+    for found in keys.values():
+        left = found[-1].end - now
+        yield Diagnosis(
+            f"key of {found[-1].name}",
+            left > timedelta(days=14),
+            f"signs for {left.days} more days",
+            "Make the next one: `tsp ceremony renew-units`. The role takes it up by itself.",
         )
     for issuer, left, advice in _LISTS:
         for path in _lists_of(directory, issuer) or [directory / f"{issuer}.crl"]:
