@@ -12,6 +12,7 @@ _COUNT = (
     "INSERT INTO certificate_revision (id, revision) VALUES (1, 1) "
     "ON CONFLICT (id) DO UPDATE SET revision = certificate_revision.revision + 1;"
 )
+_TOLD = "serial, issuer, profile, not_before, not_after, issued_at, revoked_at, reason"
 
 
 def upgrade() -> None:
@@ -22,14 +23,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_certificate_revision")),
     )
     if op.get_bind().dialect.name == "sqlite":
-        for when in ("UPDATE", "DELETE"):
-            op.execute(f"CREATE TRIGGER certificate_{when.lower()} AFTER {when} ON certificate BEGIN {_COUNT} END")
+        for name, when in (("update", f"UPDATE OF {_TOLD}"), ("delete", "DELETE")):
+            op.execute(f"CREATE TRIGGER certificate_{name} AFTER {when} ON certificate BEGIN {_COUNT} END")
         return
     op.execute(
         "CREATE FUNCTION certificate_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"{_COUNT} PERFORM pg_notify('certificate_changed', ''); RETURN NULL; END $$"
     )
     op.execute(
-        "CREATE TRIGGER certificate_changed AFTER UPDATE OR DELETE ON certificate "
+        f"CREATE TRIGGER certificate_changed AFTER UPDATE OF {_TOLD} OR DELETE ON certificate "
         "FOR EACH STATEMENT EXECUTE FUNCTION certificate_changed()"
     )
