@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import typer
-from sqlalchemy.orm import Session
 
 import hsm
 from hsm.probe import is_back
@@ -250,11 +249,10 @@ def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
-    from tsp.audit.entries import Writer, note
+    from tsp.audit.entries import Writer
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
-    from tsp.tsa.installation import terms_of, time_guard
-    from tsp.tsa.journal import Batch
+    from tsp.tsa.installation import log_batches, terms_of, time_guard
     from tsp.tsa.roll_over import RollOver
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
@@ -263,9 +261,6 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     database = runtime.database()
     stack.callback(database.close)
     writer = Writer(process_name(role, runtime.number), runtime.randomness, runtime.clock)
-
-    def log_batch(session: Session, batch: Batch) -> None:
-        note(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
     guard = time_guard(
         settings.time,
@@ -292,7 +287,7 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
         policy=terms.policy,
         accuracy_ms=terms.accuracy_ms,
         max_clock_jump_ms=terms.max_clock_jump_ms,
-        on_batch=log_batch,
+        on_batch=log_batches(writer),
         troubles=runtime.troubles,
         qualified=terms.qualified,
     )
@@ -305,7 +300,7 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ocsp.renewal import Delegations
     from tsp.ocsp.responder import Delegation
 
-    terms = runtime.settings.ocsp
+    terms = Terms.of(runtime.settings.ocsp)
     token = _watched_token(runtime, stack, "ocsp")
     database = runtime.database()
     stack.callback(database.close)
@@ -317,15 +312,9 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
 
     present = delegations()
     clock = _guarded_clock(runtime)
-    service_terms = Terms(
-        validity=timedelta(seconds=terms.validity_seconds),
-        reuse=timedelta(seconds=terms.reuse_seconds),
-        lease=timedelta(milliseconds=terms.lease_ms),
-        extended_revoke=terms.extended_revoke,
-    )
-    responder = database_responder(present, database, clock, service_terms)
+    responder = database_responder(present, database, clock, terms)
     stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
-    return service(responder, database, runtime.clock, service_terms)
+    return service(responder, database, runtime.clock, terms)
 
 
 def _idp(runtime: Runtime, stack: ExitStack) -> App:

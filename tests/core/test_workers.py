@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tsp.core.errors import Invalid, Unavailable
-from tsp.core.workers import Workers
+from tsp.core.workers import PROBE, Workers
 
 
 def thread() -> int:
@@ -30,6 +30,19 @@ def test_quick_work_of_one_turn_is_done_in_one_thread() -> None:
         return False
 
     assert asyncio.run(crowd())
+    workers.close()
+
+
+def test_work_that_was_thought_to_be_slow_is_found_to_be_quick_in_the_thick_of_it() -> None:
+    workers = Workers(threads=8, waiting=100)
+
+    async def crowds() -> bool:
+        for _ in range(20 * PROBE):
+            if len(set(await together(workers, thread, 20))) == 1:
+                return True
+        return False
+
+    assert asyncio.run(crowds())
     workers.close()
 
 

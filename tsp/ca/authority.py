@@ -306,6 +306,7 @@ class Authority:
             "shard": self._urls.named_shard(issued.issuer, issued.der),
             "revoked_at": None,
             "reason": None,
+            "told_at": None,
         }
 
     def _profile(self, name: str) -> Profile:

@@ -4,12 +4,13 @@ Who remembers statuses asks for it, to know whether what is remembered still hol
 change is missed, whoever makes it and with what program; on PostgreSQL it also notifies those who listen.
 """
 
+from dataclasses import fields
 from typing import Final
 
 from sqlalchemy import DDL, BigInteger, event
 from sqlalchemy.orm import Mapped, mapped_column
 
-from tsp.ca.tables import Certificate
+from tsp.ca.tables import Certificate, CertificateStatus
 from tsp.core.database import Base, table_of
 
 #: What PostgreSQL's listeners listen to.
@@ -29,13 +30,13 @@ _COUNT = (
     "INSERT INTO certificate_revision (id, revision) VALUES (1, 1) "
     "ON CONFLICT (id) DO UPDATE SET revision = certificate_revision.revision + 1;"
 )
-#: Of what a status speaks; that a holder was told of a certificate changes none.
-_CHANGE = "UPDATE OF serial, issuer, not_before, not_after, revoked_at, reason"
+#: The columns that answers tell, or that decide what they tell; the others change without anybody being misled.
+_TOLD = ", ".join(field.name for field in fields(CertificateStatus))
 #: What makes the database count, by dialect; a row that is added changes no status that anybody was told.
 TRIGGERS: Final = {
     "sqlite": [
         f"CREATE TRIGGER certificate_{name} AFTER {when} ON certificate BEGIN {_COUNT} END"
-        for when, name in ((_CHANGE, "update"), ("DELETE", "delete"))
+        for name, when in (("update", f"UPDATE OF {_TOLD}"), ("delete", "DELETE"))
     ],
     "postgresql": [
         (
@@ -43,7 +44,7 @@ TRIGGERS: Final = {
             f"{_COUNT} PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL; END $$"
         ),
         (
-            f"CREATE TRIGGER certificate_changed AFTER {_CHANGE} OR DELETE ON certificate "
+            f"CREATE TRIGGER certificate_changed AFTER UPDATE OF {_TOLD} OR DELETE ON certificate "
             "FOR EACH STATEMENT EXECUTE FUNCTION certificate_changed()"
         ),
     ],

@@ -17,10 +17,12 @@ from tsp.core.errors import TooMany, Unavailable
 
 #: Work that takes less (in seconds) is done in one thread: more would only wait for each other.
 QUICK: Final = 0.0005
+#: After so many slices of slow work one is done alone, to see whether the work is still slow.
+PROBE: Final = 500
 #: The longest that the first of a slice may wait for the last, in seconds.
 _SLICE: Final = 0.02
 #: After this time (in seconds) work that was thought to be quick holds up nobody else any longer.
-STUCK: Final = 0.05
+STUCK: Final = 0.1
 
 
 class _Item(NamedTuple):
@@ -48,9 +50,12 @@ class Workers:
         self._closed = False
         #: How long a piece of work takes where nothing else hinders it: the least of late. Slow until known otherwise.
         self._each = QUICK
+        #: Slices so far, and since the last one that had all threads for itself.
+        self._slices = 0
+        self._since_alone = PROBE
         self._handed = 0.0
         self._looking = False
-        self._jobs: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[_Item]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[_Item], int] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -81,20 +86,24 @@ class Workers:
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         self._due = False
-        if self._working and self._each < QUICK and time.monotonic() - self._handed > STUCK:
-            self._each = QUICK
+        if self._working and time.monotonic() - self._handed > STUCK:
+            self._each, self._since_alone = max(self._each, QUICK), 0
         quick = self._each < QUICK
-        most = 1 if quick else self._most
+        # Side by side nothing can be measured: each waits for the others. So now and then one goes alone.
+        most = 1 if quick or self._since_alone >= PROBE else self._most
         while self._waiting and self._working < most and not self._closed:
             size = max(1, min(len(self._waiting), int(_SLICE / self._each))) if quick else 1
             items = [self._waiting.popleft() for _ in range(size)]
+            self._slices += 1
+            self._since_alone += 1
+            alone = self._slices if self._working == 0 else 0
             self._working += 1
             if self._working > len(self._threads):
                 self._threads.append(threading.Thread(target=self._serve, name="worker", daemon=True))
                 self._threads[-1].start()
             self._handed = time.monotonic()
-            self._jobs.put((loop, items))
-        if self._waiting and quick and not self._looking:
+            self._jobs.put((loop, items, alone))
+        if self._waiting and most == 1 and not self._looking:
             self._looking = True
             loop.call_later(STUCK, self._look_again, loop)
 
@@ -104,21 +113,29 @@ class Workers:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            loop, items = job
+            loop, items, alone = job
             began = time.monotonic()
             outcomes = [_do(item) for item in items]
             try:
-                loop.call_soon_threadsafe(self._bring_back, loop, items, outcomes, time.monotonic() - began)
+                took = (time.monotonic() - began) / len(items)
+                loop.call_soon_threadsafe(self._bring_back, loop, items, outcomes, took, alone)
             except RuntimeError:
                 return  # the loop has ended, and everybody who waited with it
 
     def _bring_back(
-        self, loop: asyncio.AbstractEventLoop, items: Sequence[_Item], outcomes: Sequence[_Outcome], took: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        items: Sequence[_Item],
+        outcomes: Sequence[_Outcome],
+        each: float,
+        alone: int,
     ) -> None:
+        """`each` is how long one of them took, `alone` the slice's number where it began with nothing under way."""
         self._working -= 1
-        # Waiting for other threads is no reason for more of them, so the average would mislead; what has become
-        # slow is believed after some hundred times.
-        self._each = min(took / len(items), self._each * 1.02)
+        if alone == self._slices:  # and nothing has begun since
+            # What has become slow is believed after some hundred times: an average would mislead.
+            self._each = min(each, self._each * 1.02)
+            self._since_alone = 0
         for item, outcome in zip(items, outcomes, strict=True):
             if item.done.done():  # whoever asked has gone
                 continue

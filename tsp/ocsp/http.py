@@ -6,13 +6,14 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 
 from tsp.core.asgi import Header, Reply, Request, Service, plain
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, TspError
+from tsp.core.settings import Ocsp
 from tsp.core.workers import Workers
 from tsp.ocsp.kept import RESPONSE, KeptAnswers, Publishable
 from tsp.ocsp.responder import Answer, Delegation, OcspResponder
@@ -36,6 +37,16 @@ class Terms:
     reuse: timedelta = timedelta(0)
     lease: timedelta = timedelta(seconds=0.5)
     extended_revoke: bool = False
+
+    @classmethod
+    def of(cls, section: Ocsp) -> Self:
+        """What the configuration says."""
+        return cls(
+            validity=timedelta(seconds=section.validity_seconds),
+            reuse=timedelta(seconds=section.reuse_seconds),
+            lease=timedelta(milliseconds=section.lease_ms),
+            extended_revoke=section.extended_revoke,
+        )
 
 
 def ocsp_app(

@@ -12,8 +12,7 @@ _COUNT = (
     "INSERT INTO certificate_revision (id, revision) VALUES (1, 1) "
     "ON CONFLICT (id) DO UPDATE SET revision = certificate_revision.revision + 1;"
 )
-#: Of what a status speaks; that a holder was told of a certificate changes none.
-_CHANGE = "UPDATE OF serial, issuer, not_before, not_after, revoked_at, reason"
+_TOLD = "serial, issuer, profile, not_before, not_after, issued_at, revoked_at, reason"
 
 
 def upgrade() -> None:
@@ -24,7 +23,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_certificate_revision")),
     )
     if op.get_bind().dialect.name == "sqlite":
-        for when, name in ((_CHANGE, "update"), ("DELETE", "delete")):
+        for name, when in (("update", f"UPDATE OF {_TOLD}"), ("delete", "DELETE")):
             op.execute(f"CREATE TRIGGER certificate_{name} AFTER {when} ON certificate BEGIN {_COUNT} END")
         return
     op.execute(
@@ -32,6 +31,6 @@ def upgrade() -> None:
         f"{_COUNT} PERFORM pg_notify('certificate_changed', ''); RETURN NULL; END $$"
     )
     op.execute(
-        f"CREATE TRIGGER certificate_changed AFTER {_CHANGE} OR DELETE ON certificate "
+        f"CREATE TRIGGER certificate_changed AFTER UPDATE OF {_TOLD} OR DELETE ON certificate "
         "FOR EACH STATEMENT EXECUTE FUNCTION certificate_changed()"
     )
