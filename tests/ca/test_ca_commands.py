@@ -124,3 +124,17 @@ def test_missing_custodian_is_explained(run: Run, context: CeremonyContext, tmp_
     object.__setattr__(context, "settings", settings)
     assert run("run") == (1, "custodian-unfit: A custodian's certificate cannot be read.\n")
     assert not context.directory.exists()
+
+
+@pytest.mark.requirement("CA-1")
+def test_an_authority_rolls_over_once(run: Run, context: CeremonyContext) -> None:
+    plan = str(ROOT / "conf" / "roll-over.toml")
+    assert run("roll-over", plan)[1].startswith("ceremony-missing: ")
+    run("run")
+    code, output = run("roll-over", plan)
+    assert (code, set(json.loads(output)["artefacts"])) == (0, {"qualified-2.pem", "ocsp-qualified-2.pem"})
+    assert run("verify")[0] == 0
+    assert run("register") == (0, "0 certificates registered\n")
+    assert run("renew-responders") == (0, "4 certificates renewed; the ocsp role takes them up\n")
+    assert run("roll-over", plan) == (1, "ceremony-done: Generation 2 of qualified is there already.\n")
+    assert run("roll-over", "missing.toml")[1].startswith("ceremony-plan-invalid: missing.toml")

@@ -1,20 +1,23 @@
 """`tsp ceremony`: show the plan, hold the ceremony, check it, renew what is short-lived."""
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from hsm import Token
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony, token_errors
-from tsp.ca.plan import ISSUERS, CeremonyPlan, check_plan, load_plan
+from tsp.ca.plan import CeremonyPlan, check_plan, load_plan
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.publication import crl_facts
 from tsp.ca.revocation import revoked_certificates
+from tsp.ca.roll_over import check_roll_over, load_roll_over, run_roll_over
 from tsp.ca.store import CaStore, sha256_hex
 from tsp.ca.upkeep import register, renew_responders, renew_root_crl, verify_ceremony
 from tsp.ca.urls import RepositoryUrls
@@ -65,13 +68,38 @@ class CeremonyContext:
 def hold(context: CeremonyContext) -> dict[str, object]:
     """Holds the ceremony of the plan, registers its certificates, and returns the transcript."""
     plan, profiles = context.plan()
-    names = sorted({entry.token for entry in plan.entries.values()})
+    custodians = _custodians(context.plan_file.parent, plan)
+    with _room(context, context.plan_file, profiles, {entry.token for entry in plan.entries.values()}) as room:
+        transcript = run_ceremony(plan, dataclasses.replace(room, custodians=custodians))
+    with context.database.write() as session:
+        register(session, context.directory, context.clock.now())
+    return transcript
+
+
+def roll_over(context: CeremonyContext, file: Path) -> dict[str, object]:
+    """Makes the generation that the plan in `file` describes, registers it, and returns the transcript."""
+    plan, profiles = context.plan()
+    wanted = load_roll_over(file)
+    check_roll_over(plan, wanted, CaStore(context.directory))
+    tokens = {"root", *(entry.token for entry in wanted.entries(plan).values())}
+    with _room(context, file, profiles, tokens) as room:
+        transcript = run_roll_over(plan, wanted, room)
+    with context.database.write() as session:
+        register(session, context.directory, context.clock.now())
+    return transcript
+
+
+@contextmanager
+def _room(
+    context: CeremonyContext, file: Path, profiles: Mapping[str, Profile], names: Collection[str]
+) -> Iterator[CeremonyRoom]:
+    """Everything that a ceremony after the plan in `file` needs; its tokens are closed afterwards."""
     tokens: dict[str, Token] = {}
     try:
-        for name in names:
+        for name in sorted(names):
             with token_errors(name):
                 tokens[name] = context.open_token(name)
-        room = CeremonyRoom(
+        yield CeremonyRoom(
             tokens=tokens,
             profiles=profiles,
             urls=RepositoryUrls.of(context.settings),
@@ -79,16 +107,11 @@ def hold(context: CeremonyContext) -> dict[str, object]:
             clock=context.clock,
             randomness=context.randomness,
             root_pin=context.root_pin,
-            plan_sha256=sha256_hex(context.plan_file.read_bytes()),
-            custodians=_custodians(context.plan_file.parent, plan),
+            plan_sha256=sha256_hex(file.read_bytes()),
         )
-        transcript = run_ceremony(plan, room)
     finally:
         for token in tokens.values():
             token.close()
-    with context.database.write() as session:
-        register(session, context.directory, context.clock.now())
-    return transcript
 
 
 def _custodians(directory: Path, plan: CeremonyPlan) -> tuple[bytes, ...]:
@@ -115,8 +138,8 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
     store = CaStore(context.directory)
     with context.token("ca") as token:
         issuers = {
-            role: IssuingKey.of(role, store.certificate(role), token.signing_key(plan.entries[role].label))
-            for role in ISSUERS
+            name: IssuingKey.of(name, store.certificate(name), token.signing_key(f"{name}-ca"))
+            for name in store.issuers
         }
         urls = RepositoryUrls.of(context.settings)
         authority = Authority(profiles, issuers, urls, context.clock, context.randomness)
@@ -169,6 +192,15 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
         """Hold the ceremony, once."""
         with _explained():
             typer.echo(json.dumps(hold(context())["artefacts"], indent=2, sort_keys=True))
+
+    @commands.command("roll-over")
+    def roll_an_authority_over(
+        plan: Annotated[Path, typer.Argument(help="The reviewed plan of the roll-over.")],
+    ) -> None:
+        """Make the next generation of an issuing authority (needs the root's token)."""
+        with _explained():
+            made = roll_over(context(), plan)
+            typer.echo(json.dumps({"artefacts": made["artefacts"], "use_from": made["use_from"]}, indent=2))
 
     @commands.command("verify")
     def verify() -> None:

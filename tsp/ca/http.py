@@ -1,8 +1,8 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
-`.pem` and `.p7c` (with its chain), and of the `.crl` of the root and of those that certify people. No account,
-no cookie, no state; a renewed file is served at once.
+`.pem` and `.p7c` (with its chain), and of the `.crl` of the root and of those that certify people; the same of
+every later generation (`/qualified-2`). No account, no cookie, no state; a renewed file is served at once.
 """
 
 import hashlib
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
-from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS
 from tsp.ca.publication import crl_facts
 from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
 from tsp.core.clock import Clock
@@ -25,12 +24,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PUBLISHED = ("root", *ISSUERS)
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
-_LISTS = (CRL_FILE, *(f"{issuer}.crl" for issuer in SUBSCRIBER_ISSUERS))
-_WATCHED = (*_LISTS, RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +57,16 @@ class Repository:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stamp: tuple[int, ...] = ()
+        self._watched: tuple[str, ...] = (".", TRANSCRIPT_FILE)
         self._published: dict[str, Published] = {}
 
     def find(self, path: str) -> Published | None:
         """The file under this path. Raises the errors of `CaStore` where there is nothing to publish from."""
-        stamp = tuple(self._changed(name) for name in _WATCHED)
+        stamp = tuple(self._changed(name) for name in self._watched)
         if stamp != self._stamp:
-            self._published = _publish(CaStore(self._directory))
-            self._stamp = stamp
+            store = CaStore(self._directory)
+            self._published = _publish(store)
+            self._stamp, self._watched = stamp, _watched(store)
         return self._published.get(path)
 
     def _changed(self, name: str) -> int:
@@ -78,9 +76,18 @@ class Repository:
             return 0
 
 
+def _watched(store: CaStore) -> tuple[str, ...]:
+    """What shows that something changed: the directory itself where a file is new or replaced as a whole."""
+    return (".", RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in ("root", *store.issuers)), *_lists(store))
+
+
+def _lists(store: CaStore) -> tuple[str, ...]:
+    return (CRL_FILE, *(f"{issuer}.crl" for issuer in store.subscriber_issuers))
+
+
 def _publish(store: CaStore) -> dict[str, Published]:
     published: dict[str, Published] = {}
-    for name in _PUBLISHED:
+    for name in ("root", *store.issuers):
         der = store.certificate(name)
         since = IssuerFacts.of(name, der).not_before
         for suffix, media_type, body in (
@@ -89,7 +96,7 @@ def _publish(store: CaStore) -> dict[str, Published]:
             ("p7c", "application/pkcs7-mime; smime-type=certs-only", certs_only(store.chain(name))),
         ):
             published[f"/{name}.{suffix}"] = Published(body, media_type, since, _etag(body))
-    for file in _LISTS:
+    for file in _lists(store):
         crl = store.crl(file.removesuffix(".crl"))
         if crl is not None:
             _, this_update, next_update = crl_facts(crl)

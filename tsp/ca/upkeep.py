@@ -16,10 +16,20 @@ from sqlalchemy.orm import Session
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import TRANSCRIPT_FORM
 from tsp.ca.crl import RevokedCertificate
+from tsp.ca.generations import responder_name, role_of
 from tsp.ca.lint import lint_crl
-from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
+from tsp.ca.names import ServiceName
+from tsp.ca.plan import CeremonyPlan
 from tsp.ca.publication import crl_facts, make_crl
-from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, sha256_hex, to_pem
+from tsp.ca.store import (
+    CRL_FILE,
+    RENEWALS_FILE,
+    TRANSCRIPT_FILE,
+    CaStore,
+    read_roll_overs,
+    sha256_hex,
+    to_pem,
+)
 from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
@@ -39,6 +49,18 @@ def read_transcript(directory: Path) -> dict[str, Any]:
     return transcript
 
 
+def read_whole(directory: Path) -> dict[str, Any]:
+    """The transcript of the ceremony with the keys, certificates and artefacts of all roll-overs since.
+
+    Raises `Unavailable` (ca-store-damaged) where one of them cannot be read.
+    """
+    whole = read_transcript(directory)
+    for transcript in read_roll_overs(directory).values():
+        for part in ("keys", "certificates", "artefacts"):
+            whole[part] = {**whole[part], **transcript[part]}
+    return whole
+
+
 def read_renewals(directory: Path) -> list[dict[str, str]]:
     """What was renewed since the ceremony, oldest first: file, at, sha256."""
     path = directory / RENEWALS_FILE
@@ -51,14 +73,14 @@ def verify_ceremony(directory: Path, now: datetime) -> list[str]:
     Compares each file with the digest in the transcript (or of its last renewal), each certificate with
     its issuer's key and with the key that the transcript names, and the CRL with the root.
     """
-    transcript, store = read_transcript(directory), CaStore(directory)
+    transcript, store = read_whole(directory), CaStore(directory)
     digests = dict(transcript["artefacts"]) | {r["file"]: r["sha256"] for r in read_renewals(directory)}
     problems = [
         f"{file} is not what the transcript says"
         for file, digest in sorted(digests.items())
         if not (directory / file).is_file() or sha256_hex((directory / file).read_bytes()) != digest
     ]
-    for name in ENTRIES:
+    for name in store.names:
         problems += _certificate_problems(store, name, transcript)
     root = store.facts("root")
     public = load_der_public_key(root.spki)
@@ -89,9 +111,9 @@ def register(session: Session, directory: Path, now: datetime) -> int:
 
     May be called again at any time: those that are known stay as they are.
     """
-    transcript, store = read_transcript(directory), CaStore(directory)
+    transcript, store = read_whole(directory), CaStore(directory)
     added = 0
-    for name in ENTRIES:
+    for name in store.names:
         facts = transcript["certificates"][name]
         row = _row(store.certificate(name), facts["issuer"], facts["profile"], now)
         if session.get(Certificate, row.serial) is None:
@@ -130,19 +152,32 @@ def renew_root_crl(
 def renew_responders(directory: Path, plan: CeremonyPlan, authority: Authority, clock: Clock) -> list[Certificate]:
     """Certifies the responders' keys anew, publishes the certificates in `directory`, and returns their rows.
 
-    The responders' token is not needed: keys and names stay. `authority` has the keys of
-    all issuers.
+    The responders' token is not needed: keys and names stay. `authority` has the keys of all issuers, by the
+    names of their generations. An authority that ends before the new certificate would is left as it is.
     """
     store, now = CaStore(directory), clock.now()
-    rows = []
-    for issuer in ISSUERS:
-        name = f"ocsp-{issuer}"
-        spki = asn1_x509.Certificate.load(store.certificate(name)).public_key.dump()
-        prepared = authority.prepare(plan.entries[name].profile, plan.name(name), spki, now=now, issuer=issuer)
+    owner, rows = plan.organisation, []
+    for issuer in renewable(store, now):
+        name = responder_name(issuer)
+        present = asn1_x509.Certificate.load(store.certificate(name))
+        subject = ServiceName(owner.country, owner.name, owner.identifier, present.subject.native["common_name"])
+        profile = plan.entries[responder_name(role_of(issuer))].profile
+        prepared = authority.prepare(profile, subject, present.public_key.dump(), now=now, issuer=issuer)
         issued = authority.issue(prepared)
         _replace(directory, f"{name}.pem", to_pem(issued.der), now)
         rows.append(authority.row(issued, None))
     return rows
+
+
+def renewable(store: CaStore, now: datetime) -> list[str]:
+    """The authorities whose responders can be certified anew: those that outlive what the responder has now."""
+    found = []
+    for issuer, der in store.ocsp.items():
+        responder = asn1_x509.Certificate.load(der)
+        life = responder.not_valid_after - responder.not_valid_before
+        if now + life < asn1_x509.Certificate.load(store.certificate(issuer)).not_valid_after:
+            found.append(issuer)
+    return found
 
 
 def _replace(directory: Path, file: str, content: bytes, now: datetime) -> None:

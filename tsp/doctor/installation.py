@@ -3,25 +3,25 @@
 import shutil
 import stat
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from tsp.ca.plan import SUBSCRIBER_ISSUERS
+from tsp.ca.plan import ISSUERS
+from tsp.ca.profiles import load_profiles
+from tsp.ca.roll_over import last_start, next_generation
+from tsp.ca.store import CaStore
 from tsp.core.database import ping
 from tsp.core.errors import Unavailable
 from tsp.core.migrate import newest_revision, revision
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import Runtime
 
-#: Each CRL, how long it must still be good for, and what to do where it is not.
-_LISTS = (
-    ("root", timedelta(days=7), "Renew it: `tsp ceremony renew-crl`, with the root's token."),
-    *(
-        (issuer, timedelta(hours=24), "Look why the engine does not publish a new one: its log says so.")
-        for issuer in SUBSCRIBER_ISSUERS
-    ),
-)
+#: How long the root's CRL and the others must still be good for, and what to do where they are not.
+_ROOT_LIST = timedelta(days=7), "Renew it: `tsp ceremony renew-crl`, with the root's token."
+_OTHER_LISTS = timedelta(hours=24), "Look why the engine does not publish a new one: its log says so."
+#: How long before an authority could no longer certify for a whole life its next generation is to be made.
+_ROLL_OVER_AHEAD = timedelta(days=180)
 
 
 def files(runtime: Runtime) -> Iterator[Diagnosis]:
@@ -76,17 +76,38 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
     """How long the authorities', responders' and time-stamping certificates and the lists still live."""
     now = runtime.clock.now()
     directory = runtime.settings.var / "ca"
-    for path in sorted(directory.glob("*.pem")):
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        left = certificate.not_valid_after_utc - now
+    store = CaStore(directory)
+    for name in store.names:
+        left = x509.load_der_x509_certificate(store.certificate(name)).not_valid_after_utc - now
+        if left < timedelta(0) and name in store.issuers and name not in map(store.newest, ISSUERS):
+            continue  # an old generation, kept for what it once certified
         yield Diagnosis(
-            f"certificate {path.stem}",
+            f"certificate {name}",
             left > timedelta(days=7),
             f"valid for {left.days} more days",
             "Renew it in a key ceremony.",
         )
-    for issuer, left, advice in _LISTS:
-        path = directory / f"{issuer}.crl"
-        due = x509.load_der_x509_crl(path.read_bytes()).next_update_utc if path.exists() else None
-        well = due is not None and due - now > left
-        yield Diagnosis(f"{issuer} CRL", well, f"next update {due:%Y-%m-%d %H:%M}" if due else "not there", advice)
+    yield _crl(store, "root", now, *_ROOT_LIST)
+    for issuer in store.subscriber_issuers:
+        yield _crl(store, issuer, now, *_OTHER_LISTS)
+
+
+def _crl(store: CaStore, issuer: str, now: datetime, left: timedelta, advice: str) -> Diagnosis:
+    crl = store.crl(issuer)
+    due = x509.load_der_x509_crl(crl).next_update_utc if crl is not None else None
+    well = due is not None and due - now > left
+    return Diagnosis(f"{issuer} CRL", well, f"next update {due:%Y-%m-%d %H:%M}" if due else "not there", advice)
+
+
+def roll_over(runtime: Runtime) -> Iterator[Diagnosis]:
+    """Whether each authority can still certify for a whole life for a good while, or needs its next generation."""
+    settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
+    profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
+    for role in ISSUERS:
+        name, last = last_start(store, role, profiles)
+        yield Diagnosis(
+            f"roll-over of {role}",
+            last - runtime.clock.now() > _ROLL_OVER_AHEAD,
+            f"{name} certifies until {last:%Y-%m-%d}",
+            f"Make generation {next_generation(store, role)}: docs/operations/ceremony.md, Roll-over.",
+        )
