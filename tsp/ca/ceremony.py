@@ -83,7 +83,6 @@ def run_ceremony(plan: CeremonyPlan, room: CeremonyRoom) -> dict[str, Any]:
             "mode": plan.mode,
             "plan_sha256": room.plan_sha256,
             **room.facts,
-            "officers": list(plan.officers),
             "began": began.isoformat(),
             "profiles": {entry.profile: profile_digest(room, entry.profile) for entry in plan.entries.values()},
             "keys": {name: key_facts(room, plan.entries[name], key) for name, key in keys.items()},

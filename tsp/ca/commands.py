@@ -1,8 +1,7 @@
 """`tsp ceremony`: show the plan, hold the ceremony, check it, renew what is short-lived."""
 
-import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,44 @@ import typer
 
 from hsm import Token
 from tsp.ca.authority import Authority, IssuingKey
-from tsp.ca.ceremony import CeremonyRoom, run_ceremony, token_errors
+from tsp.ca.ceremony import token_errors
+from tsp.ca.explained import explained
+from tsp.ca.holding import hold, roll_over
+from tsp.ca.officer_commands import add_officer_commands
 from tsp.ca.plan import CeremonyPlan, check_plan, load_plan
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.publication import crl_facts
+from tsp.ca.record import PLAN_FILE
 from tsp.ca.revocation import revoked_certificates
-from tsp.ca.roll_over import check_roll_over, load_roll_over, run_roll_over
 from tsp.ca.store import CaStore, sha256_hex
-from tsp.ca.upkeep import register, renew_responders, renew_root_crl, verify_ceremony
+from tsp.ca.upkeep import register, renew_responders, renew_root_crl
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock
 from tsp.core.database import Database
-from tsp.core.errors import Invalid, TspError
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings
+
+EXAMPLES = """
+
+Examples:
+
+  tsp ceremony plan                                    what will be made, who must approve
+
+  tsp ceremony run --dry-run                           the transcript that would come; nothing is written
+
+  tsp ceremony approve --key ana.key --certificate ana.pem     approve exactly this plan
+
+  tsp ceremony approve --signature ana.p7s             the same, signed elsewhere with openssl cms
+
+  tsp ceremony run                                     hold the ceremony
+
+  tsp ceremony sign --key ana.key --certificate ana.pem        sign its transcript
+
+  tsp ceremony verify --directory /media/copy --json   check a copy, offline
+
+  tsp ceremony roll-over conf/roll-over.toml           the next generation of an authority
+"""
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Rehearse on throw-away tokens and show the transcript.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +66,20 @@ class CeremonyContext:
 
     @property
     def plan_file(self) -> Path:
-        """The reviewed plan."""
+        """The reviewed plan: the configured one, in a demo its copy with the demo's own officers where there is one."""
+        completed = self.work / PLAN_FILE
+        if self.settings.demo and completed.is_file():
+            return completed
         return self.settings.path(self.settings.ceremony)
+
+    @property
+    def work(self) -> Path:
+        """Where approvals are gathered before a ceremony: `<var>/ceremony`."""
+        return self.settings.var / "ceremony"
+
+    def approvals(self, record: str) -> Path:
+        """The directory with the approvals of the ceremony, or of the roll-over to a generation."""
+        return self.work / "approvals" / record
 
     @property
     def directory(self) -> Path:
@@ -63,63 +98,6 @@ class CeremonyContext:
         """An open token; `Unavailable` (token-unavailable) with the operator's advice where it does not open."""
         with token_errors(name), self.open_token(name) as token:
             yield token
-
-
-def hold(context: CeremonyContext) -> dict[str, object]:
-    """Holds the ceremony of the plan, registers its certificates, and returns the transcript."""
-    plan, profiles = context.plan()
-    custodians = _custodians(context.plan_file.parent, plan)
-    with _room(context, context.plan_file, profiles, {entry.token for entry in plan.entries.values()}) as room:
-        transcript = run_ceremony(plan, dataclasses.replace(room, custodians=custodians))
-    with context.database.write() as session:
-        register(session, context.directory, context.clock.now())
-    return transcript
-
-
-def roll_over(context: CeremonyContext, file: Path) -> dict[str, object]:
-    """Makes the generation that the plan in `file` describes, registers it, and returns the transcript."""
-    plan, profiles = context.plan()
-    wanted = load_roll_over(file)
-    check_roll_over(plan, wanted, CaStore(context.directory))
-    tokens = {"root", *(entry.token for entry in wanted.entries(plan).values())}
-    with _room(context, file, profiles, tokens) as room:
-        transcript = run_roll_over(plan, wanted, room)
-    with context.database.write() as session:
-        register(session, context.directory, context.clock.now())
-    return transcript
-
-
-@contextmanager
-def _room(
-    context: CeremonyContext, file: Path, profiles: Mapping[str, Profile], names: Collection[str]
-) -> Iterator[CeremonyRoom]:
-    """Everything that a ceremony after the plan in `file` needs; its tokens are closed afterwards."""
-    tokens: dict[str, Token] = {}
-    try:
-        for name in sorted(names):
-            with token_errors(name):
-                tokens[name] = context.open_token(name)
-        yield CeremonyRoom(
-            tokens=tokens,
-            profiles=profiles,
-            urls=RepositoryUrls.of(context.settings),
-            directory=context.directory,
-            clock=context.clock,
-            randomness=context.randomness,
-            root_pin=context.root_pin,
-            plan_sha256=sha256_hex(file.read_bytes()),
-        )
-    finally:
-        for token in tokens.values():
-            token.close()
-
-
-def _custodians(directory: Path, plan: CeremonyPlan) -> tuple[bytes, ...]:
-    """The custodians' certificates; their paths count from the plan's directory."""
-    try:
-        return tuple((directory / name).read_bytes() for name in plan.custodians)
-    except OSError as error:
-        raise Invalid("custodian-unfit", "A custodian's certificate cannot be read.", cause=str(error.errno)) from error
 
 
 def renew_crl(context: CeremonyContext) -> bytes:
@@ -153,6 +131,9 @@ def _show(context: CeremonyContext) -> None:
     plan, profiles = context.plan()
     file = context.plan_file
     typer.echo(f"{file.name}  SHA-256 {sha256_hex(file.read_bytes())}  mode {plan.mode}")
+    typer.echo(f"{plan.approvals} approvals needed, {len(plan.officers)} officers")
+    for officer in plan.officers:
+        typer.echo(f"{officer.name:20} {officer.role}, certificate SHA-256 {officer.fingerprint}")
     for name, entry in plan.entries.items():
         days = profiles[entry.profile].lifetime.days
         typer.echo(
@@ -160,15 +141,6 @@ def _show(context: CeremonyContext) -> None:
             f"certified by {entry.issuer} for {days} days as '{entry.common_name}'"
         )
     typer.echo(f"root.crl valid for {plan.crl_days} days; the root's PIN: {plan.root_pin}")
-
-
-def _verify(context: CeremonyContext) -> None:
-    problems = verify_ceremony(context.directory, context.clock.now())
-    for problem in problems:
-        typer.echo(problem, err=True)
-    if problems:
-        raise typer.Exit(1)
-    typer.echo("All artefacts are what the transcript says.")
 
 
 def _register(context: CeremonyContext) -> None:
@@ -179,62 +151,51 @@ def _register(context: CeremonyContext) -> None:
 
 def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
     """The sub-commands of `tsp ceremony`; `context` is called when one runs."""
-    commands = typer.Typer(help="The key ceremony: keys and certificates of the authorities.", no_args_is_help=True)
+    commands = typer.Typer(
+        help="The key ceremony: keys and certificates of the authorities." + EXAMPLES, no_args_is_help=True
+    )
 
     @commands.command("plan")
     def show_plan() -> None:
         """Check the plan and print what the ceremony will make."""
-        with _explained():
+        with explained():
             _show(context())
 
     @commands.command("run")
-    def run() -> None:
-        """Hold the ceremony, once."""
-        with _explained():
-            typer.echo(json.dumps(hold(context())["artefacts"], indent=2, sort_keys=True))
+    def run(dry_run: DryRun = False) -> None:
+        """Hold the ceremony, once, after enough officers approved its plan."""
+        with explained():
+            made = hold(context(), dry=dry_run)
+            typer.echo(json.dumps(made if dry_run else made["artefacts"], indent=2, sort_keys=True))
 
     @commands.command("roll-over")
     def roll_an_authority_over(
-        plan: Annotated[Path, typer.Argument(help="The reviewed plan of the roll-over.")],
+        plan: Annotated[Path, typer.Argument(help="The reviewed plan of the roll-over.")], dry_run: DryRun = False
     ) -> None:
-        """Make the next generation of an issuing authority (needs the root's token)."""
-        with _explained():
-            made = roll_over(context(), plan)
-            typer.echo(json.dumps({"artefacts": made["artefacts"], "use_from": made["use_from"]}, indent=2))
-
-    @commands.command("verify")
-    def verify() -> None:
-        """Check the artefacts against the transcript and each other; exit code 1 where something is wrong."""
-        with _explained():
-            _verify(context())
+        """Make the next generation of an issuing authority (needs the root's token and approvals)."""
+        with explained():
+            made = roll_over(context(), plan, dry=dry_run)
+            told = made if dry_run else {"artefacts": made["artefacts"], "use_from": made["use_from"]}
+            typer.echo(json.dumps(told, indent=2, sort_keys=True))
 
     @commands.command("register")
     def register_all() -> None:
         """Put the ceremony's certificates into the database, where they are missing."""
-        with _explained():
+        with explained():
             _register(context())
 
     @commands.command("renew-crl")
     def renew_the_crl() -> None:
         """Renew the root's CRL (needs the root's token)."""
-        with _explained():
+        with explained():
             number, _, until = crl_facts(renew_crl(context()))
             typer.echo(f"CRL {number}, valid until {until.isoformat()}")
 
     @commands.command("renew-responders")
     def renew_the_responders() -> None:
         """Renew the OCSP responders' certificates (needs the token of the authorities)."""
-        with _explained():
+        with explained():
             typer.echo(f"{renew_responder_certificates(context())} certificates renewed; the ocsp role takes them up")
 
+    add_officer_commands(commands, context)
     return commands
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors as one line and exit code 1."""
-    try:
-        yield
-    except TspError as error:
-        typer.echo(f"{error.code}: {error.sentence}", err=True)
-        raise typer.Exit(1) from error
