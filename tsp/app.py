@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from sqlalchemy.orm import Session
@@ -28,6 +28,9 @@ from tsp.runtime import TOKEN_OF_ROLE, Runtime
 from tsp.serving import App, inherited_socket, listening_socket, serve
 from tsp.token_watch import TokenWatch
 from tsp.web import Pages
+
+if TYPE_CHECKING:
+    from tsp.ca.names import PersonName
 
 log = logging.getLogger("tsp")
 
@@ -168,8 +171,10 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
 
 def _renew_responders(runtime: Runtime, stack: ExitStack, token: hsm.Token, database: Database) -> None:
     """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
+    from tsp.audit.entries import Writer
     from tsp.ca.authority import Authority
     from tsp.ca.generation_watch import GenerationWatch
+    from tsp.ca.issuance import Issuance
     from tsp.ca.plan import ISSUERS, load_plan
     from tsp.ca.profiles import load_profiles
     from tsp.ca.responders import ResponderRenewal
@@ -180,7 +185,9 @@ def _renew_responders(runtime: Runtime, stack: ExitStack, token: hsm.Token, data
     every = GenerationWatch(settings.var / "ca", ISSUERS, token.signing_key, runtime.clock)
     authority = Authority(profiles, every.issuers, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
     plan_file = settings.path(settings.ceremony)
-    renewal = ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
+    writer = Writer(process_name("engine", runtime.number), runtime.randomness, runtime.clock)
+    issuance = Issuance(authority, database, runtime.clock, runtime.randomness, writer)
+    renewal = ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), issuance, runtime.clock)
     stack.enter_context(_background(lambda stop: every.run(stop, lambda: None), "every-generation"))
     stack.enter_context(_background(renewal.run, "responders"))
 
@@ -483,6 +490,7 @@ def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
+    from tsp.ca.certificate_commands import certificate_commands
     from tsp.ca.commands import ceremony_commands
     from tsp.validate.commands import verify
 
@@ -490,6 +498,31 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
+    app.add_typer(
+        certificate_commands(
+            lambda: ceremony_context(Runtime(load_settings())),
+            lambda account: _holder(Runtime(load_settings()), account),
+        ),
+        name="certificate",
+    )
+
+
+def _holder(runtime: Runtime, account_id: str) -> "PersonName":
+    """The proven person of an account, as certificates name them; with the token of the identity provider."""
+    from tsp.ca.names import PersonName
+    from tsp.core.sealing import Sealer
+    from tsp.idp.accounts.assurance import load_policy
+    from tsp.idp.accounts.holder import certifiable
+
+    policy = load_policy(runtime.settings.path(runtime.settings.idp.assurance))
+    database = runtime.database()
+    try:
+        with runtime.open_token("identity") as token, database.read() as session:
+            sealer = Sealer(token.aead_key("personal-data"), runtime.randomness, "personal-data")
+            person = certifiable(session, sealer, token.hmac_key("index-hmac"), policy, account_id)
+    finally:
+        database.close()
+    return PersonName(person.given_name, person.family_name, person.country, person.serial_number)
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:

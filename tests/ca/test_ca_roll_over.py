@@ -26,11 +26,13 @@ from hsm import softhsm
 from hsm.errors import TokenGone
 from tests.ca.ca_kit import PERSON, ROOT, URLS, profiles
 from tests.engine.engine_kit import digest_of
+from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.generation_watch import GenerationWatch
 from tsp.ca.generations import responder_name
 from tsp.ca.http import repository_app
+from tsp.ca.issuance import Issuance
 from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS, CeremonyPlan
 from tsp.ca.publication import CrlPublisher
 from tsp.ca.responders import ResponderRenewal
@@ -71,6 +73,7 @@ class Installation:
 
     def __init__(self, room: CeremonyRoom, plan: CeremonyPlan, database: Database) -> None:
         self.room, self.database, self.clock = room, database, room.clock
+        self.writer = Writer("engine", room.randomness, room.clock)
         key = room.tokens["ca"].signing_key
         self.watch = GenerationWatch(room.directory, SUBSCRIBER_ISSUERS, key, room.clock)
         self.every = GenerationWatch(room.directory, ISSUERS, key, room.clock)
@@ -82,7 +85,8 @@ class Installation:
         self.responder = database_responder(present, database, room.clock, 3600, 0)
         self.renewed = Delegations(self.responder, self.delegations, present)
         authority = Authority(room.profiles, self.every.issuers, URLS, room.clock, room.randomness)
-        self.renewal = ResponderRenewal(room.directory, lambda: plan, authority, database, room.clock)
+        issuance = Issuance(authority, database, room.clock, room.randomness, self.writer)
+        self.renewal = ResponderRenewal(room.directory, lambda: plan, issuance, room.clock)
 
     def delegations(self) -> list[Delegation]:
         store, key = CaStore(self.room.directory), self.room.tokens["ocsp"].signing_key
@@ -170,9 +174,9 @@ def test_an_authority_rolls_over_while_it_certifies(
     clock: SettableClock,
     tmp_path: Path,
 ) -> None:
-    with database.write() as session:
-        register(session, held.directory, clock.now())
     here = Installation(held, plan, database)
+    with database.write() as session:
+        register(session, held.directory, clock.now(), here.writer)
     clock.advance(minutes=1)
     before = here.sign()
     believed(here, before, tmp_path)
@@ -181,7 +185,7 @@ def test_an_authority_rolls_over_while_it_certifies(
     with pytest.raises(TokenGone):
         held.tokens["root"].signing_key("root-ca")
     with database.write() as session:
-        assert register(session, held.directory, clock.now()) == 2
+        assert register(session, held.directory, clock.now(), here.writer) == 2
     # At once it is published and its responder answers, but the old generation certifies until the lead is over.
     assert here.look() == []
     assert (held.directory / "qualified-2.crl").exists()

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from hsm import Token
+from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import token_errors
 from tsp.ca.explained import explained
 from tsp.ca.holding import hold, roll_over
+from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.officer_commands import add_officer_commands
 from tsp.ca.plan import CeremonyPlan, check_plan, load_plan
 from tsp.ca.profiles import Profile, load_profiles
@@ -93,6 +95,11 @@ class CeremonyContext:
         check_plan(plan, profiles, self.settings)
         return plan, profiles
 
+    @property
+    def writer(self) -> Writer:
+        """Who writes in the log what operators issue."""
+        return Writer(OPERATORS, self.randomness, self.clock)
+
     @contextmanager
     def token(self, name: str) -> Iterator[Token]:
         """An open token; `Unavailable` (token-unavailable) with the operator's advice where it does not open."""
@@ -121,10 +128,8 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
         }
         urls = RepositoryUrls.of(context.settings)
         authority = Authority(profiles, issuers, urls, context.clock, context.randomness)
-        rows = renew_responders(context.directory, plan, authority, context.clock)
-    with context.database.write() as session:
-        session.add_all(rows)
-    return len(rows)
+        issuance = Issuance(authority, context.database, context.clock, context.randomness, context.writer)
+        return len(renew_responders(context.directory, plan, issuance, context.clock))
 
 
 def _show(context: CeremonyContext) -> None:
@@ -145,7 +150,7 @@ def _show(context: CeremonyContext) -> None:
 
 def _register(context: CeremonyContext) -> None:
     with context.database.write() as session:
-        added = register(session, context.directory, context.clock.now())
+        added = register(session, context.directory, context.clock.now(), context.writer)
     typer.echo(f"{added} certificates registered")
 
 

@@ -123,7 +123,7 @@ def _approvals(
 
 def _registered(context: "CeremonyContext") -> None:
     with context.database.write() as session:
-        register(session, context.directory, context.clock.now())
+        register(session, context.directory, context.clock.now(), context.writer)
 
 
 @contextmanager
