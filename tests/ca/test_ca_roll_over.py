@@ -53,7 +53,7 @@ ORDER = Order("advanced-qualified", PERSON, bytes.fromhex(digest_of("contract"))
 
 @pytest.fixture
 def roll_over() -> RollOverPlan:
-    return load_roll_over(PLAN)
+    return load_roll_over(PLAN)[0]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tsp.ca.explained import explained
 from tsp.ca.holding import hold, roll_over
 from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.officer_commands import add_officer_commands
-from tsp.ca.plan import CeremonyPlan, check_plan, load_plan
+from tsp.ca.plan import CeremonyPlan, check_plan, parse_plan, plan_octets
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.publication import crl_facts
 from tsp.ca.record import PLAN_FILE
@@ -90,10 +90,15 @@ class CeremonyContext:
 
     def plan(self) -> tuple[CeremonyPlan, dict[str, Profile]]:
         """The plan, checked against profiles and installation, and the profiles."""
+        return self.reviewed()[:2]
+
+    def reviewed(self) -> tuple[CeremonyPlan, dict[str, Profile], bytes]:
+        """The same, and exactly the octets that the plan was read from: those that officers approve."""
         profiles = load_profiles(self.settings.path(self.settings.profiles.directory), self.settings.profiles.oid_arc)
-        plan = load_plan(self.plan_file)
+        octets = plan_octets(self.plan_file)
+        plan = parse_plan(octets, self.plan_file.name)
         check_plan(plan, profiles, self.settings)
-        return plan, profiles
+        return plan, profiles, octets
 
     @property
     def writer(self) -> Writer:
@@ -133,9 +138,8 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
 
 
 def _show(context: CeremonyContext) -> None:
-    plan, profiles = context.plan()
-    file = context.plan_file
-    typer.echo(f"{file.name}  SHA-256 {sha256_hex(file.read_bytes())}  mode {plan.mode}")
+    plan, profiles, octets = context.reviewed()
+    typer.echo(f"{context.plan_file.name}  SHA-256 {sha256_hex(octets)}  mode {plan.mode}")
     typer.echo(f"{plan.approvals} approvals needed, {len(plan.officers)} officers")
     for officer in plan.officers:
         typer.echo(f"{officer.name:20} {officer.role}, certificate SHA-256 {officer.fingerprint}")

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 def hold(context: "CeremonyContext", *, dry: bool = False) -> dict[str, Any]:
     """Holds the ceremony of the plan once enough officers approved it, registers its certificates, and returns the
     transcript. `dry` rehearses it: missing approvals are no hindrance, nothing is written, and no token is opened."""
-    plan, profiles = context.plan()
-    content = context.plan_file.read_bytes()
+    plan, profiles, content = context.reviewed()
     room = replace(
         _room(context, CEREMONY, content, plan, dry=dry),
         profiles=profiles,
@@ -47,10 +46,10 @@ def roll_over(context: "CeremonyContext", file: Path, *, dry: bool = False) -> d
     """Makes the generation that the plan in `file` describes once enough officers of the ceremony approved it,
     registers it, and returns the transcript; `dry` as for `hold`."""
     plan, profiles = context.plan()
-    wanted = load_roll_over(file)
+    wanted, content = load_roll_over(file)
     check_roll_over(plan, wanted, CaStore(context.directory))
     answering = approved_plan(context.directory)
-    room = replace(_room(context, wanted.name, file.read_bytes(), answering, dry=dry), profiles=profiles)
+    room = replace(_room(context, wanted.name, content, answering, dry=dry), profiles=profiles)
     if dry:
         return rehearse(plan, room, wanted)
     with _tokens(context, {"root", *(entry.token for entry in wanted.entries(plan).values())}) as tokens:
@@ -74,10 +73,10 @@ def gather_approval(context: "CeremonyContext", roll_over_plan: Path | None, sig
 def approvable(context: "CeremonyContext", roll_over_plan: Path | None) -> tuple[str, bytes, tuple[Officer, ...]]:
     """What officers approve: the record's name, the octets of the plan, and who may."""
     if roll_over_plan is None:
-        plan, _ = context.plan()
-        return CEREMONY, context.plan_file.read_bytes(), plan.officers
-    wanted = load_roll_over(roll_over_plan)
-    return wanted.name, roll_over_plan.read_bytes(), approved_plan(context.directory).officers
+        plan, _, content = context.reviewed()
+        return CEREMONY, content, plan.officers
+    wanted, content = load_roll_over(roll_over_plan)
+    return wanted.name, content, approved_plan(context.directory).officers
 
 
 def hold_with_demo_officers(context: "CeremonyContext") -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from tsp.ca.names import ServiceName
 from tsp.ca.officers import Officer, check_officers
 from tsp.ca.profiles import IssuerRole, KeyName, Profile
-from tsp.ca.tomlfile import Strict, read_toml
+from tsp.ca.tomlfile import Strict, parse_toml, toml_octets
 from tsp.core.errors import Invalid
 from tsp.core.settings import Settings
 
@@ -113,7 +113,17 @@ class CeremonyPlan(Strict):
 
 def load_plan(path: Path) -> CeremonyPlan:
     """Reads and checks a plan; `Invalid` (ceremony-plan-invalid) names file and key."""
-    return read_toml(path, CeremonyPlan, "ceremony-plan-invalid")
+    return parse_plan(plan_octets(path), path.name)
+
+
+def plan_octets(path: Path) -> bytes:
+    """A plan as officers approve it, octet by octet; `Invalid` (ceremony-plan-invalid) where it cannot be read."""
+    return toml_octets(path, "ceremony-plan-invalid")
+
+
+def parse_plan(octets: bytes, name: str) -> CeremonyPlan:
+    """The plan in these octets; `Invalid` (ceremony-plan-invalid) names the key."""
+    return parse_toml(octets, name, CeremonyPlan, "ceremony-plan-invalid")
 
 
 def check_plan(plan: CeremonyPlan, profiles: dict[str, Profile], settings: Settings) -> None:

@@ -26,10 +26,10 @@ from tsp.ca.ceremony import (
 )
 from tsp.ca.generations import LAST, generation_name, responder_name, role_of
 from tsp.ca.names import ServiceName
-from tsp.ca.plan import CeremonyPlan, Entry
+from tsp.ca.plan import CeremonyPlan, Entry, plan_octets
 from tsp.ca.profiles import IssuerRole, KeyName, Profile
 from tsp.ca.store import CaStore, roll_over_file, sha256_hex, to_pem
-from tsp.ca.tomlfile import Strict, read_toml
+from tsp.ca.tomlfile import Strict, parse_toml
 from tsp.core.errors import Conflict, Invalid
 from tsp.core.files import write_atomic
 
@@ -66,9 +66,13 @@ class RollOverPlan(Strict):
         }
 
 
-def load_roll_over(path: Path) -> RollOverPlan:
-    """Reads and checks a plan; `Invalid` (ceremony-plan-invalid) names file and key."""
-    return read_toml(path, RollOverPlan, "ceremony-plan-invalid")
+def load_roll_over(path: Path) -> tuple[RollOverPlan, bytes]:
+    """A plan, checked, and its octets as officers approve them.
+
+    `Invalid` (ceremony-plan-invalid) names file and key.
+    """
+    octets = plan_octets(path)
+    return parse_toml(octets, path.name, RollOverPlan, "ceremony-plan-invalid"), octets
 
 
 def check_roll_over(plan: CeremonyPlan, roll_over: RollOverPlan, store: CaStore) -> None:
