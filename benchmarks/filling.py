@@ -53,6 +53,7 @@ _ROWS: dict[str, dict[str, str]] = {
         "issuer": "'qualified'",
         "profile": "'qualified'",
         "subject_ref": _ACCOUNT,
+        "subject_digest": _HASH,
         "not_before": _MOMENT,
         "not_after": _MOMENT,
         "der": _BLOB,

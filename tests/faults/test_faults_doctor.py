@@ -13,12 +13,15 @@ import pytest
 from sqlalchemy import text
 
 from tests.audit.audit_kit import Log
+from tests.ca.ca_kit import PERSON, SoftKey, authority, issuer
 from tests.conftest import TokenFactory
 from tests.engine.engine_kit import Provider, Room, certify_issuer
 from tests.engine.test_engine_server import served
 from tests.faults.faces import Faces
 from tests.formats.pdf_samples import classic, objects
 from tests.sign.street import QTSA
+from tsp.audit.entries import Writer
+from tsp.ca.issuance import Issuance
 from tsp.core.clock import SettableClock
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
@@ -158,6 +161,28 @@ def test_an_approval_that_a_dead_engine_had_in_use(runtime: Runtime, room: Room,
     with room.engine() as alive:
         assert alive.sweep() == 1
     assert one(work.approvals, runtime, "approvals in use").well
+
+
+def test_a_certificate_whose_process_died_while_it_signed(
+    runtime: Runtime, database: Database, clock: SettableClock
+) -> None:
+    class Dying(SoftKey):
+        def sign_digest(self, digest: bytes) -> bytes:
+            raise KeyboardInterrupt
+
+    whole = authority({"nonqualified": issuer("nonqualified", Dying())}, clock=clock)
+    writer = Writer("certification", runtime.randomness, clock)
+    desk = Issuance(whole, database, clock, runtime.randomness, writer)
+    intent = desk.prepare("authentication", PERSON, SoftKey().public_spki)
+    with pytest.raises(KeyboardInterrupt):
+        desk.issue(intent.id)
+    making, subject = work.certificates_in_the_making, "certificates in the making"
+    assert one(making, runtime, subject).well  # it may still be at it
+    _advance(runtime, minutes=20)
+    left = one(making, runtime, subject)
+    assert (left.well, left.seen) == (False, f"1 that a process left: {intent.id}")
+    desk.withdraw(intent.id)
+    assert one(making, runtime, subject).well
 
 
 @pytest.fixture

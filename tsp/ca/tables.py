@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
+from typing import Any
 
+from asn1crypto import x509
 from sqlalchemy import Index, LargeBinary, String, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tsp.core.database import Base
+
+
+def _digest_of_der(context: Any) -> str:
+    return subject_digest(subject_of(context.get_current_parameters()["der"]))
 
 
 class Certificate(Base):
@@ -21,6 +28,10 @@ class Certificate(Base):
             sqlite_where=text("revoked_at IS NOT NULL"),
             postgresql_where=text("revoked_at IS NOT NULL"),
         ),
+        # What the inventory asks for (`inventory`): by time, by kind, by exact subject; each in the order of time.
+        Index("ix_certificate_issued", "issued_at", "serial"),
+        Index("ix_certificate_profile", "profile", "issued_at", "serial"),
+        Index("ix_certificate_subject", "subject_digest", "issued_at", "serial"),
     )
 
     #: 16 octets as 32 lower-case hexadecimal digits: unique over all issuers.
@@ -30,6 +41,8 @@ class Certificate(Base):
     profile: Mapped[str] = mapped_column(String(64))
     #: Opaque account id of the person, none for the provider's own certificates.
     subject_ref: Mapped[str | None] = mapped_column(String(64), index=True)
+    #: SHA-256 (hex) of the subject's Name, so that exactly this subject is found by an index.
+    subject_digest: Mapped[str] = mapped_column(String(64), default=_digest_of_der)
     not_before: Mapped[datetime]
     not_after: Mapped[datetime]
     der: Mapped[bytes] = mapped_column(LargeBinary)
@@ -63,6 +76,16 @@ def serial_text(serial: int) -> str:
     return f"{serial:032x}"
 
 
+def subject_of(certificate: bytes) -> bytes:
+    """The subject's Name (DER) of a certificate (DER)."""
+    return bytes(x509.Certificate.load(certificate).subject.dump())
+
+
+def subject_digest(name: bytes) -> str:
+    """How the table knows a Name (DER)."""
+    return sha256(name).hexdigest()
+
+
 def status(session: Session, issuer: str, serial: str) -> CertificateStatus | None:
     """The status of the certificate with this serial number under this issuer; None was never issued."""
     row = session.get(Certificate, serial)
@@ -84,8 +107,8 @@ class CertificateIntent(Base):
     """A certificate that was prepared and is issued once, or never; durable before the issuer's key is touched.
 
     `state` goes from prepared to redeemed, in one step for one contender, and from there to issued or failed; or to
-    lapsed, where nobody came in time. One that stays redeemed tells that a process ended between the two: the key may
-    have signed, and nobody has the result.
+    lapsed, where nobody came in time, or withdrawn by an operator. One that stays redeemed tells that a process ended
+    between the two: the key may have signed, and nobody has the result.
     """
 
     __tablename__ = "certificate_intent"
@@ -116,3 +139,11 @@ def open_intents(session: Session, limit: int = 1000) -> list[CertificateIntent]
         .limit(limit)
     )
     return list(session.scalars(found))
+
+
+def left_intents(session: Session, before: datetime, limit: int = 1000) -> list[CertificateIntent]:
+    """What was prepared before that moment and redeemed by a process that came to no end."""
+    found = select(CertificateIntent).where(
+        CertificateIntent.state == "redeemed", CertificateIntent.prepared_at < before
+    )
+    return list(session.scalars(found.order_by(CertificateIntent.prepared_at).limit(limit)))
