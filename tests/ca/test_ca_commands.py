@@ -20,6 +20,7 @@ from tsp.ca.commands import CeremonyContext, ceremony_commands
 from tsp.ca.holding import hold_with_demo_officers
 from tsp.ca.plan import ENTRIES
 from tsp.ca.publication import crl_facts
+from tsp.ca.record import verify_record
 from tsp.ca.store import CaStore
 from tsp.ca.tables import status
 from tsp.core.clock import SettableClock
@@ -327,6 +328,28 @@ def test_a_record_that_was_touched_is_found_out(run: Run, context: CeremonyConte
         code, output = run("verify", "--directory", str(copy), "--json")
         found = {finding["code"] for finding in json.loads(output)["findings"]}
         assert (code, found) == (1, codes), case
+
+
+@pytest.mark.requirement("CA-1")
+def test_a_transcript_of_any_form_is_found_out_and_reads_no_other_file(
+    run: Run, context: CeremonyContext, clock: SettableClock, tmp_path: Path
+) -> None:
+    approved(run, context)
+    run("run")
+    signed(run, context)
+    path = context.directory / "transcript.json"
+    whole = json.loads(path.read_bytes())
+    approval = {"officer": "Ana", "sha256": "00"}
+    strange: list[object] = [None, 5, "x", [], {}, {"../plan.toml": approval}, {"a": None}, {"root": {}}]
+    for key in sorted(set(whole) - {"form"}):
+        for value in strange:
+            path.write_text(json.dumps({**whole, key: value}))
+            assert verify_record(context.directory, clock.now()), (key, value)
+    (tmp_path / "elsewhere").write_text("secret")
+    for part in ("artefacts", "approvals"):
+        path.write_text(json.dumps({**whole, part: {str(tmp_path / "elsewhere"): approval}}))
+        found = verify_record(context.directory, clock.now())
+        assert [finding.code for finding in found] == ["transcript-malformed"]
 
 
 def test_demo_officers_hold_the_demos_ceremony(run: Run, context: CeremonyContext) -> None:

@@ -290,8 +290,9 @@ def test_a_roll_over_that_broke_off_counts_for_nothing_and_says_what_to_erase(
     assert CaStore(held.directory).issuers == ISSUERS
 
 
-def test_a_damaged_transcript_of_a_roll_over_is_named(plan: CeremonyPlan, artefacts: Path) -> None:
-    (artefacts / "roll-over-qualified-2.json").write_text("{}")
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"use_from": 5}', '{"use_from": "2026-11-23T10:00:00"}'])
+def test_a_damaged_transcript_of_a_roll_over_is_named(artefacts: Path, text: str) -> None:
+    (artefacts / "roll-over-qualified-2.json").write_text(text)
     with pytest.raises(Unavailable, match=r"roll-over-qualified-2\.json"):
         CaStore(artefacts)
 

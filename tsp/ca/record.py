@@ -116,18 +116,41 @@ def keep_signature(directory: Path, record: str, signature: bytes, now: datetime
 def verify_record(directory: Path, now: datetime) -> list[Finding]:
     """Everything that is wrong with artefacts, approvals and signatures in `directory`; empty where all is well.
 
-    Needs nothing but the directory. Raises `NotFound` and `Unavailable` where there is no transcript to begin with.
+    Needs nothing but the directory, and never raises for what stands in it, except `NotFound` and `Unavailable` where
+    there is no transcript to begin with or an artefact cannot be read at all.
     """
-    found = [Finding("artefact-wrong", problem) for problem in verify_ceremony(directory, now)]
+    transcripts = {CEREMONY: read_transcript(directory), **read_roll_overs(directory)}
+    strange = [record for record, transcript in transcripts.items() if not _plain(transcript)]
+    if strange:
+        return [_malformed(record) for record in strange]
+    try:
+        found = [Finding("artefact-wrong", problem) for problem in verify_ceremony(directory, now)]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return [_malformed("a record")]
     try:
         officers, needed = (plan := approved_plan(directory)).officers, plan.approvals
     except TspError as error:
         return [*found, Finding(error.code, error.sentence)]
-    transcripts = {CEREMONY: read_transcript(directory), **read_roll_overs(directory)}
     for record, transcript in transcripts.items():
-        found += _approvals(directory, record, transcript, officers, needed)
-        found += _signatures(directory, record, transcript, officers, needed)
+        try:
+            found += _approvals(directory, record, transcript, officers, needed)
+            found += _signatures(directory, record, transcript, officers, needed)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            found.append(_malformed(record))
     return found
+
+
+def _plain(transcript: Mapping[str, Any]) -> bool:
+    """Whether the files that a transcript names are names in its own directory, and nothing else."""
+    for part in ("artefacts", "approvals"):
+        named = transcript.get(part, {})
+        if not isinstance(named, dict) or any(Path(name).name != name or name in ("", "..") for name in named):
+            return False
+    return True
+
+
+def _malformed(record: str) -> Finding:
+    return Finding("transcript-malformed", f"{record}: the transcript does not say what a transcript says")
 
 
 def _approvals(

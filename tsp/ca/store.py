@@ -39,7 +39,8 @@ def read_roll_overs(directory: Path) -> dict[str, dict[str, Any]]:
                 break
             try:
                 transcript = json.loads(path.read_bytes())
-                datetime.fromisoformat(transcript["use_from"])
+                if datetime.fromisoformat(transcript["use_from"]).tzinfo is None:
+                    raise ValueError("a time without its zone")
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise _damaged(path.name) from error
             found[name] = transcript

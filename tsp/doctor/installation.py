@@ -9,6 +9,7 @@ from cryptography import x509
 
 from tsp.ca.plan import ISSUERS
 from tsp.ca.profiles import load_profiles
+from tsp.ca.record import verify_record
 from tsp.ca.roll_over import last_start, next_generation
 from tsp.ca.store import CaStore
 from tsp.core.database import ping
@@ -97,6 +98,14 @@ def _crl(store: CaStore, issuer: str, now: datetime, left: timedelta, advice: st
     due = x509.load_der_x509_crl(crl).next_update_utc if crl is not None else None
     well = due is not None and due - now > left
     return Diagnosis(f"{issuer} CRL", well, f"next update {due:%Y-%m-%d %H:%M}" if due else "not there", advice)
+
+
+def ceremony(runtime: Runtime) -> Iterator[Diagnosis]:
+    """Whether the record of the ceremony and of each roll-over is whole: artefacts, approvals, signatures."""
+    findings = verify_record(runtime.settings.var / "ca", runtime.clock.now())
+    codes = sorted({finding.code for finding in findings})
+    advice = "Run `tsp ceremony verify`; what it says is explained in docs/operations/ceremony.md."
+    yield Diagnosis("ceremony", not findings, ", ".join(codes) or "approved and signed", advice)
 
 
 def roll_over(runtime: Runtime) -> Iterator[Diagnosis]:
