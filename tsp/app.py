@@ -115,7 +115,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.ca.generation_watch import GenerationWatch
     from tsp.ca.plan import SUBSCRIBER_ISSUERS
     from tsp.ca.profiles import load_profiles
-    from tsp.ca.publication import CrlPublisher
+    from tsp.ca.publication import CrlPublisher, CrlTerms
     from tsp.ca.urls import RepositoryUrls
     from tsp.engine.activation import KINDS, Activator, load_pinned_key
     from tsp.engine.engine import Engine
@@ -141,7 +141,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     issuers = generations.issuers
     _renew_responders(runtime, stack, token, database)
     # Before anything is signed: certificates point to this list.
-    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
+    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock, CrlTerms.of(settings))
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
     stack.enter_context(_background(lambda stop: generations.run(stop, publisher.publish), "generations"))
@@ -488,23 +488,24 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
 
 def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
+    from tsp.adapters import revocation_context
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.certificate_commands import certificate_commands
     from tsp.ca.commands import ceremony_commands
+    from tsp.ca.revocation_commands import add_revocation
     from tsp.validate.commands import verify
 
     app.command()(verify)
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-    app.add_typer(
-        certificate_commands(
-            lambda: ceremony_context(Runtime(load_settings())),
-            lambda account: _holder(Runtime(load_settings()), account),
-        ),
-        name="certificate",
+    certificates = certificate_commands(
+        lambda: ceremony_context(Runtime(load_settings())),
+        lambda account: _holder(Runtime(load_settings()), account),
     )
+    add_revocation(certificates, lambda: revocation_context(ceremony_context(Runtime(load_settings()))))
+    app.add_typer(certificates, name="certificate")
 
 
 def _holder(runtime: Runtime, account_id: str) -> "PersonName":

@@ -77,8 +77,12 @@ class IssuingKey:
 
     def sign(self, message: bytes) -> bytes:
         """DER Ecdsa-Sig-Value. `Unavailable` (authority-unavailable) where the token does not answer."""
+        return self.sign_prehashed(self.algorithm.digest(message))
+
+    def sign_prehashed(self, digest: bytes) -> bytes:
+        """The same for a message whose digest, made with this key's own algorithm, is at hand."""
         try:
-            return self.key.sign_digest(self.algorithm.digest(message))
+            return self.key.sign_digest(digest)
         except HsmError as error:
             raise Unavailable(
                 "authority-unavailable",
@@ -301,6 +305,7 @@ class Authority:
             "not_after": issued.not_after,
             "der": issued.der,
             "issued_at": self._clock.now(),
+            "shard": self._urls.named_shard(issued.issuer, issued.der),
             "revoked_at": None,
             "reason": None,
         }
