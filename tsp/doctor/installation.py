@@ -90,7 +90,8 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
     for path in sorted(directory.glob("*.pem")):
         name = path.stem
         left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
-        if left < timedelta(0) and name in names and name not in newest.values():
+        owner = name.removeprefix("ocsp-")
+        if left < timedelta(0) and owner in names and owner not in newest.values():
             continue  # an old generation, kept for what it once certified
         yield Diagnosis(
             f"certificate {name}",
