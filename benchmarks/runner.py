@@ -91,10 +91,10 @@ def compare(
     return Measured(result, yardstick.name, theirs * 1000, ours.name, own * 1000, turns, cost)
 
 
-def grown(name: str, before: tuple[str, int], after: tuple[str, int], *, bound: float) -> Measured:
+def grown(name: str, before: tuple[str, int], after: tuple[str, int], *, bound: float | None) -> Measured:
     """How many times the octets before there are after; `bound` is the most that is allowed."""
     value = after[1] / before[1]
-    result = Result(name, round(value, 3), "times", bound, value <= bound)
+    result = Result(name, round(value, 3), "times", bound, None if bound is None else value <= bound)
     return Measured(result, before[0], before[1] / 2**20, after[0], after[1] / 2**20, 1, cost=True, measure="MB")
 
 

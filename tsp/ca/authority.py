@@ -205,8 +205,8 @@ class Authority:
                 issuer=signer.facts.role,
             )
         serial = self._new_serial()
-        template = self._template(chosen, signer, semantics=subject.semantic)
-        name = subject.der()
+        semantics, name = subject.semantic, subject.der()
+        template = self._template(chosen, signer, semantics=semantics)
         tbs = template.tbs(name, spki, serial, now, host_names=host_names)
         self._look_at_shape(chosen, signer, (kind, *subject.shape), tbs)
         expected = Expected(
@@ -215,7 +215,7 @@ class Authority:
             not_before=not_before,
             not_after=not_after,
             spki=spki,
-            extensions=self._expected_extensions(chosen, semantics=subject.semantic),
+            extensions=self._expected_extensions(chosen, semantics=semantics),
             algorithm=signer.algorithm,
         )
         return PreparedCertificate(profile, signer.facts.role, expected, name, self._clock.monotonic(), ticket=[self])
@@ -308,6 +308,7 @@ class Authority:
             "shard": self._urls.named_shard(issued.issuer, issued.der),
             "revoked_at": None,
             "reason": None,
+            "told_at": None,
         }
 
     def _profile(self, name: str) -> Profile:

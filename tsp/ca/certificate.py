@@ -24,6 +24,8 @@ from tsp.core.errors import Invalid
 
 #: RFC 5280, 4.1.2.2: at most 20 octets, positive. Ours have 16 with the top bit cleared.
 SERIAL_OCTETS = 16
+KEY_ID_OCTETS = 20
+_DIGESTS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384}
 _VERSION_3 = tlv(0xA0, integer(2))
 
 
@@ -36,7 +38,7 @@ class SignatureAlgorithm(NamedTuple):
 
     def digest(self, message: bytes) -> bytes:
         """What the key signs of `message`."""
-        return hashlib.new(self.hash_name, message).digest()
+        return _DIGESTS[self.hash_name](message).digest()
 
 
 ECDSA_SHA256 = SignatureAlgorithm("sha256", oids.ECDSA_WITH_SHA256, seq(oid(oids.ECDSA_WITH_SHA256)))
@@ -88,7 +90,7 @@ def key_identifier(spki: bytes) -> bytes:
     """The first 160 bits of SHA-256 over the point, or over the RSAPublicKey (RFC 7093, 2, method 1)."""
     kind = _kind_of(spki)
     public_key = spki[len(kind.prefix) - 1 :] if kind else read_rsa_key(spki).public_key
-    return hashlib.sha256(public_key).digest()[:20]
+    return hashlib.sha256(public_key).digest()[:KEY_ID_OCTETS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class Template:
 
     def _around(self, shard: int) -> tuple[bytes, bytes]:
         if shard not in self._around_key_id:
-            marker = b"\xa5" * 20
+            marker = b"\xa5" * KEY_ID_OCTETS
             before, _, after = self._extensions(marker, (), self._issuer.not_before, shard).partition(marker)
             self._around_key_id[shard] = before, after
         return self._around_key_id[shard]

@@ -73,11 +73,15 @@ class Desk:
         )
         return Issuance(authority, own.database, own.clock, own.randomness, own.writer, one_time=one_time)
 
-    def seal_key(self, place: str) -> bytes:
+    def seal_key(self, place: str, profile: str) -> bytes:
         """The public key (DER) of a lasting key for seals, `<token>:seal-<name>`; made there where it is missing.
 
-        Raises `Invalid` (seal-key-unfit) for any other label: keys of authorities and roles are never certified anew.
+        Raises `Invalid` (seal-key-unfit) for any other label, as keys of authorities and roles are never certified
+        anew, and for a profile that is not a seal's.
         """
+        chosen = self.issuance().profile(profile)
+        if chosen.subject != "legal-person" or "nonRepudiation" not in chosen.key_usage:
+            raise Invalid("seal-key-unfit", "A key for seals gets the certificate of a seal and no other.")
         name, _, label = place.partition(":")
         if not label.startswith("seal-") or name == "root":
             raise Invalid(

@@ -32,6 +32,14 @@ class Certificate(Base):
         Index("ix_certificate_issued", "issued_at", "serial"),
         Index("ix_certificate_profile", "profile", "issued_at", "serial"),
         Index("ix_certificate_subject", "subject_digest", "issued_at", "serial"),
+        # Of which their holders were not told yet: few, and those of the last day.
+        Index(
+            "ix_certificate_untold",
+            "issued_at",
+            "subject_ref",
+            sqlite_where=text("told_at IS NULL AND subject_ref IS NOT NULL"),
+            postgresql_where=text("told_at IS NULL AND subject_ref IS NOT NULL"),
+        ),
     )
 
     #: 16 octets as 32 lower-case hexadecimal digits: unique over all issuers.
@@ -47,6 +55,8 @@ class Certificate(Base):
     not_after: Mapped[datetime]
     der: Mapped[bytes] = mapped_column(LargeBinary)
     issued_at: Mapped[datetime]
+    #: When the holder was told of it (EVD-6).
+    told_at: Mapped[datetime | None]
     #: The part of the issuer's revocation list that the certificate names; 0 for the whole list.
     shard: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     revoked_at: Mapped[datetime | None]

@@ -134,6 +134,8 @@ class Idp(Section):
     relying_parties: str = "conf/relying-parties"
     assurance: str = "conf/policies/assurance.toml"
     puk_length: int = Field(default=8, ge=8, le=32)
+    #: A person is told of certificates in their name when the oldest untold one is so old: a mail a day, or 0 at once.
+    certificate_notice_seconds: int = Field(default=86400, ge=0, le=7 * 86400)
 
 
 class Sign(Section):

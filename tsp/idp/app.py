@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -43,9 +44,10 @@ from tsp.idp.accounts.texts import Texts
 from tsp.idp.accounts.verification import Verifications
 from tsp.idp.certificates.http import OfficersRevocation, officer_routes
 from tsp.idp.certificates.inventory import Inventory, inventory_routes
-from tsp.idp.certificates.pages import CertificatePages, certificate_routes
+from tsp.idp.certificates.pages import ALL, CertificatePages, certificate_routes
 from tsp.idp.certificates.puk import PukRevocation
 from tsp.idp.certificates.service import OwnCertificates, teller
+from tsp.idp.certificates.telling import CertificateNotices
 from tsp.idp.credentials.codes import CodeRules, Codes
 from tsp.idp.credentials.gate import Gate
 from tsp.idp.credentials.keys import Index
@@ -71,6 +73,7 @@ from tsp.web.pages import Lifespan
 log = logging.getLogger("tsp.idp")
 
 _SWEEP_SECONDS = 3600
+_TELL_SECONDS = 60
 
 
 def idp_app(
@@ -91,7 +94,17 @@ def idp_app(
     Raises `Invalid` (relying-party-invalid, policy-invalid) where a file of the configuration is wrong.
     """
     house = _House(settings, database, token, outbound, Writer(writer, randomness, clock), password_cost)
-    return house.pages.application(house.routes(), lifespan=_housekeeping(house.services.accounts))
+    services = house.services
+    notices = CertificateNotices(
+        database,
+        clock,
+        services.notices,
+        services.texts,
+        after=timedelta(seconds=settings.idp.certificate_notice_seconds),
+        page=f"{house.pages.origin}{ALL}",
+    )
+    chores = {services.accounts.sweep: _SWEEP_SECONDS, notices.tell_due: _TELL_SECONDS}
+    return house.pages.application(house.routes(), lifespan=_housekeeping(chores))
 
 
 @dataclass(frozen=True)
@@ -391,24 +404,25 @@ def account_session(
     )
 
 
-def _housekeeping(accounts: Accounts) -> Lifespan:
-    """Erases what has run out, once an hour for as long as the application runs."""
+def _housekeeping(chores: Mapping[Callable[[], int], float]) -> Lifespan:
+    """Does each chore, and again after its seconds, for as long as the application runs."""
 
-    async def sweep() -> None:
+    async def keep(chore: Callable[[], int], seconds: float) -> None:
         while True:
             try:
-                await run_in_threadpool(accounts.sweep)
+                await run_in_threadpool(chore)
             except TspError as error:
-                log.warning("sweep failed: %s", error.code)  # the next one erases what this one left
-            await asyncio.sleep(_SWEEP_SECONDS)
+                log.warning("%s failed: %s", chore.__name__, error.code)  # the next one does what this one left
+            await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(sweep())
+        tasks = [asyncio.create_task(keep(chore, seconds)) for chore, seconds in chores.items()]
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
 
     return lifespan
 

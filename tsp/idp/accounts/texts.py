@@ -1,5 +1,6 @@
 """The words of the messages that accounts send, by the language of the account or registration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,6 +104,26 @@ class Texts:
             _("The level of assurance of your account is now: %(level)s."),
             _("If that was not you, write to %(support)s at once."),
             level=self._languages.text(language, _LEVELS[level]),
+        )
+
+    def certificates_issued(
+        self, language: str, issued: Sequence[tuple[str, str, str]], count: int, page: str
+    ) -> MailText:
+        """The list of certificates that were issued: moment (UTC), kind (a word of the catalogues), serial number.
+
+        `count` is how many there were where not all are listed; `page` shows them all.
+        """
+        kinds = [(moment, self._languages.text(language, kind), serial) for moment, kind, serial in issued]
+        return self._mail(
+            language,
+            _("Certificates in your name"),
+            _("These certificates were issued in your name (time in UTC, kind, serial number); in all %(count)s:"),
+            _("%(lines)s"),
+            _("You see all of them at %(page)s."),
+            _("If you did not sign or order something yourself, write to %(support)s at once."),
+            lines="\n".join("  ".join(one) for one in kinds),
+            count=count,
+            page=page,
         )
 
     def certificate_revoked(self, language: str, serial: str, moment: datetime, reason: str) -> MailText:

@@ -1,6 +1,8 @@
 """The pages of a person's certificates and of revocation.
 
 /certificates            those that can be revoked        idp.certificates
+/certificates/all        every one, also for single signatures  idp.certificates-all
+/certificates/<serial>.pem    one of them, to keep
 /certificates/revoke     one of them: reason, password    idp.certificate-revoke
 /revoke                  by PUK: address, then code       idp.revoke, idp.revoke-code
 /revoke/done             what was done                    idp.revoke-done
@@ -12,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from tsp.ca.inventory import state_of
 from tsp.ca.revocation import REASONS_OF, typed_serial
+from tsp.ca.store import to_pem
 from tsp.ca.tables import Certificate
 from tsp.core.clock import Clock
 from tsp.core.errors import Conflict, Invalid, NotFound, Refused, TooMany, TspError, http_status
@@ -26,7 +30,13 @@ from tsp.idp.certificates.service import OwnCertificates
 from tsp.idp.certificates.words import KINDS, OTHER_KIND, REASONS
 from tsp.web import Pages
 
-LIST, REVOKE, BY_PUK, DONE = "/certificates", "/certificates/revoke", "/revoke", "/revoke/done"
+LIST, ALL, REVOKE, BY_PUK, DONE = (
+    "/certificates",
+    "/certificates/all",
+    "/certificates/revoke",
+    "/revoke",
+    "/revoke/done",
+)
 COOKIE = "revocation"
 _KEEP_SECONDS = 3600
 _MAX_TYPED = 320
@@ -57,6 +67,31 @@ class CertificatePages:
             done=done,
             certificates=[] if account is None else [self._shown(request, row) for row in self.own.list(account)],
         )
+
+    def show_all(self, request: Request) -> Response:
+        """GET /certificates/all?after="""
+        account = self.current_account(request)
+        if account is None:
+            return RedirectResponse(LIST, 303)
+        page, now = self.own.all(account, request.query_params.get("after", "")), self.clock.now()
+        rows = [{**self._shown(request, row), "state": state_of(row, now).value} for row in page.certificates]
+        return self.pages.render(
+            request,
+            "idp/certificates_all.html",
+            page="idp.certificates-all",
+            back=LIST,
+            certificates=rows,
+            older=f"{ALL}?after={page.after}" if page.after else "",
+        )
+
+    def download(self, request: Request) -> Response:
+        """GET /certificates/<serial>.pem"""
+        account = self.current_account(request)
+        if account is None:
+            return RedirectResponse(LIST, 303)
+        row = self.own.one(account, request.path_params["serial"])
+        headers = {"content-disposition": f'attachment; filename="{row.serial}.pem"', "cache-control": "no-store"}
+        return Response(to_pem(row.der), media_type="application/x-pem-file", headers=headers)
 
     def show_revoke(self, request: Request) -> Response:
         """GET /certificates/revoke?serial="""
@@ -191,6 +226,8 @@ def certificate_routes(shown: CertificatePages) -> list[Route]:
     view, action = shown.pages.view, shown.pages.action
     return [
         Route(LIST, view(shown.show_list), methods=["GET"]),
+        Route(ALL, view(shown.show_all), methods=["GET"]),
+        Route(f"{LIST}/{{serial}}.pem", view(shown.download), methods=["GET"]),
         Route(REVOKE, view(shown.show_revoke), methods=["GET"]),
         Route(REVOKE, action(shown.submit_revoke), methods=["POST"]),
         Route(BY_PUK, view(shown.show_puk), methods=["GET"]),

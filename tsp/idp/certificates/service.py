@@ -1,14 +1,16 @@
 """What a person may do with their own certificates."""
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from sqlalchemy.orm import Session
 
+from tsp.ca.inventory import Page, Question, find, search
 from tsp.ca.revocation import Requester, Revocation, Revocations, check_reason, revocable, typed_serial
 from tsp.ca.tables import Certificate
 from tsp.core.clock import Clock
 from tsp.core.database import Database
-from tsp.core.errors import Refused
+from tsp.core.errors import NotFound, Refused
 from tsp.idp.accounts.notices import Notices
 from tsp.idp.accounts.service import Accounts, AccountSession
 from tsp.idp.accounts.texts import Texts
@@ -16,12 +18,14 @@ from tsp.idp.certificates.words import REASONS_TOLD
 from tsp.idp.credentials.gate import Factor
 from tsp.idp.oidc.tables import account_of
 
+#: Certificates on one page.
+PAGE: Final = 20
 #: The references under which an account's certificates are known.
 Subjects = Callable[[str], Collection[str]]
 
 
 class OwnCertificates:
-    """Shows a person's certificates that can be revoked, and revokes one on the password, typed again."""
+    """Shows a person's certificates, and revokes one on the password, typed again."""
 
     def __init__(
         self, database: Database, clock: Clock, accounts: Accounts, revocations: Revocations, subjects: Subjects
@@ -36,6 +40,20 @@ class OwnCertificates:
         """The valid certificates of the account that can be revoked, newest first."""
         with self._database.read() as session:
             return revocable(session, self._subjects(account.account_id), self._clock.now())
+
+    def all(self, account: AccountSession, after: str) -> Page:
+        """Every certificate of the account, the newest first, a page at a time; `Invalid` (cursor-malformed)."""
+        with self._database.read() as session:
+            asked = Question(holders=self._subjects(account.account_id))
+            return search(session, asked, self._clock.now(), after=after, limit=PAGE)
+
+    def one(self, account: AccountSession, serial: str) -> Certificate:
+        """One certificate of the account; `NotFound` (certificate-unknown), also for somebody else's."""
+        with self._database.read() as session:
+            found = find(session, serial)
+        if found.subject_ref not in self._subjects(account.account_id):
+            raise NotFound("certificate-unknown", "There is no such certificate.")
+        return found
 
     def revoke(self, account: AccountSession, serial: str, reason: str, password: str) -> Revocation:
         """Revokes one of them, for good. Opens its own transactions.

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from tsp.core.clock import Clock
-from tsp.core.database import Database, insert_if_free
+from tsp.core.database import Database, insert_if_free, table_of
 from tsp.core.errors import Invalid, NotFound, Refused
 from tsp.core.randomness import Randomness
 from tsp.core.sealing import Sealer
@@ -172,8 +172,9 @@ class OpenIdProvider:
         with self._database.read() as session:
             known = session.get(ApprovalSubject, subject) is not None
         if not known:
-            with self._database.write() as session:
-                insert_if_free(session, ApprovalSubject, {"subject": subject, "account_id": account_id})
+            with self._database.transaction() as connection:
+                row = {"subject": subject, "account_id": account_id}
+                insert_if_free(connection, table_of(ApprovalSubject), row)
         return subject
 
     # --- /userinfo and other resources -----------------------------------------------------------
