@@ -5,10 +5,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import typer
 
@@ -26,11 +26,6 @@ from tsp.runtime import TOKEN_OF_ROLE, Runtime
 from tsp.serving import App, inherited_socket, listening_socket, serve
 from tsp.token_watch import TokenWatch
 from tsp.web import Pages
-
-if TYPE_CHECKING:
-    from tsp.ca.authority import IssuingKey
-    from tsp.ca.responders import ResponderRenewal
-    from tsp.ca.store import CaStore
 
 log = logging.getLogger("tsp")
 
@@ -111,11 +106,11 @@ def _pages(runtime: Runtime, face: Role, form_action: tuple[str, ...] = ()) -> P
 def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.audit.entries import Writer
     from tsp.audit.tables import last_recorded
-    from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.authority import Authority
+    from tsp.ca.generation_watch import GenerationWatch
     from tsp.ca.plan import SUBSCRIBER_ISSUERS
     from tsp.ca.profiles import load_profiles
     from tsp.ca.publication import CrlPublisher, CrlTerms
-    from tsp.ca.store import CaStore
     from tsp.ca.urls import RepositoryUrls
     from tsp.engine.activation import KINDS, Activator, load_pinned_key
     from tsp.engine.engine import Engine
@@ -131,22 +126,20 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.engine.server import serve_engine
 
     settings, randomness = runtime.settings, runtime.randomness
-    store = CaStore(settings.var / "ca")
     token = _watched_token(runtime, stack, "ca")
     database = runtime.database()
     stack.callback(database.close)
     writer = process_name("engine", runtime.number)
     with database.read() as session:
         clock = _guarded_clock(runtime, last_recorded(session, writer))
-    issuers = {
-        role: IssuingKey.of(role, store.certificate(role), token.signing_key(f"{role}-ca"))
-        for role in SUBSCRIBER_ISSUERS
-    }
-    stack.enter_context(_background(_responder_renewal(runtime, store, token, database, issuers).run, "responders"))
+    generations = GenerationWatch(settings.var / "ca", SUBSCRIBER_ISSUERS, token.signing_key, runtime.clock)
+    issuers = generations.issuers
+    _renew_responders(runtime, stack, token, database)
     # Before anything is signed: certificates point to this list.
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock, CrlTerms.of(settings))
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
+    stack.enter_context(_background(lambda stop: generations.run(stop, publisher.publish), "generations"))
     authority = Authority(
         load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
         issuers,
@@ -156,7 +149,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         qscd=qualified(settings),
     )
     liveness = stack.enter_context(Liveness(settings.var / "run", randomness))
-    signer = OneTimeSigner(token, authority, {role: [store.certificate(role)] for role in issuers}, clock)
+    signer = OneTimeSigner(token, authority, generations.chains, clock)
     signer.look_ahead(KINDS)
     engine = Engine(
         database=database,
@@ -171,27 +164,27 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     serve_engine(engine, socket_path(settings, runtime.number), randomness, limits=server_limits(settings))
 
 
-def _responder_renewal(
-    runtime: Runtime, store: "CaStore", token: hsm.Token, database: Database, issuers: Mapping[str, "IssuingKey"]
-) -> "ResponderRenewal":
+def _renew_responders(runtime: Runtime, stack: ExitStack, token: hsm.Token, database: Database) -> None:
     """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
     from tsp.audit.entries import Writer
-    from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.authority import Authority
+    from tsp.ca.generation_watch import GenerationWatch
     from tsp.ca.issuance import Issuance
-    from tsp.ca.plan import load_plan
+    from tsp.ca.plan import ISSUERS, load_plan
     from tsp.ca.profiles import load_profiles
     from tsp.ca.responders import ResponderRenewal
     from tsp.ca.urls import RepositoryUrls
 
     settings = runtime.settings
     profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
-    key = IssuingKey.of("infrastructure", store.infrastructure, token.signing_key("infrastructure-ca"))
-    every = {**issuers, "infrastructure": key}
-    authority = Authority(profiles, every, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
+    every = GenerationWatch(settings.var / "ca", ISSUERS, token.signing_key, runtime.clock)
+    authority = Authority(profiles, every.issuers, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
     plan_file = settings.path(settings.ceremony)
     writer = Writer(process_name("engine", runtime.number), runtime.randomness, runtime.clock)
     issuance = Issuance(authority, database, runtime.clock, runtime.randomness, writer)
-    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), issuance, runtime.clock)
+    renewal = ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), issuance, runtime.clock)
+    stack.enter_context(_background(lambda stop: every.run(stop, lambda: None), "every-generation"))
+    stack.enter_context(_background(renewal.run, "responders"))
 
 
 def qualified(settings: Settings) -> bool:
@@ -294,7 +287,8 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
 
 
 def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
-    from tsp.ca.plan import ISSUERS
+    from tsp.ca.ceremony import token_errors
+    from tsp.ca.generations import responder_name
     from tsp.ca.store import CaStore
     from tsp.ocsp.http import Terms, database_responder, service
     from tsp.ocsp.renewal import Delegations
@@ -304,11 +298,15 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     token = _watched_token(runtime, stack, "ocsp")
     database = runtime.database()
     stack.callback(database.close)
-    keys = {role: token.signing_key(f"ocsp-{role}") for role in ISSUERS}
+    keys: dict[str, hsm.SigningKey] = {}
 
     def delegations() -> list[Delegation]:
         store = CaStore(runtime.settings.var / "ca")
-        return [Delegation(role, store.certificate(role), store.ocsp[role], key) for role, key in keys.items()]
+        for name in store.issuers:
+            if name not in keys:
+                with token_errors("ocsp"):
+                    keys[name] = token.signing_key(responder_name(name))
+        return [Delegation(n, store.certificate(n), store.ocsp[n], keys[n]) for n in store.issuers]
 
     present = delegations()
     clock = _guarded_clock(runtime)

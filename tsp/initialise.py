@@ -14,7 +14,7 @@ import hsm
 from hsm import KeySpec, softhsm
 from hsm.errors import HsmError, KeyExists
 from tsp import schema
-from tsp.ca.commands import hold
+from tsp.ca.holding import hold_with_demo_officers
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Unavailable
 from tsp.core.files import write_atomic, write_private
@@ -58,9 +58,9 @@ def initialise(settings: Settings, say: Say) -> None:
         say("Database")
         migrate(runtime)
         if settings.demo:
-            say("Key ceremony: root and the authorities below it, time-stamping and status certificates")
+            say("Key ceremony, approved by the demo's officers: root and the authorities below it, their services")
             context = ceremony_context(runtime)
-            hold(context)
+            hold_with_demo_officers(context)
             context.database.close()
     except HsmError as error:
         raise Unavailable(error.code, error.advice) from error

@@ -9,6 +9,7 @@ from datetime import timedelta
 from tsp.audit.entries import Writer, record
 from tsp.audit.installation import log_origin
 from tsp.audit.sequencer import Sequencer
+from tsp.ca.plan import ENTRIES
 from tsp.core.sealing import Sealer
 from tsp.core.settings import load_settings
 from tsp.engine.tables import Approval
@@ -62,7 +63,7 @@ def furnish(runtime: Runtime) -> None:
     with runtime.open_token("log") as token:
         key = token.signing_key("log-checkpoint")
         origin = log_origin(runtime.settings)
-        assert Sequencer(database, key, origin=origin, holder="log", clock=runtime.clock).step() == 5
+        assert Sequencer(database, key, origin=origin, holder="log", clock=runtime.clock).step() == 5 + len(ENTRIES)
     database.close()
 
 

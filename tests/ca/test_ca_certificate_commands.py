@@ -16,7 +16,8 @@ import hsm
 from hsm import Token, softhsm
 from tests.ca.ca_kit import ROOT
 from tsp.ca.certificate_commands import certificate_commands
-from tsp.ca.commands import CeremonyContext, hold
+from tsp.ca.commands import CeremonyContext
+from tsp.ca.holding import hold_with_demo_officers
 from tsp.ca.names import PersonName
 from tsp.ca.store import CaStore, to_pem
 from tsp.ca.tables import Certificate, status
@@ -61,7 +62,7 @@ def context(
         return hsm.Token.open(softhsm.find_module(), f"{name}-{mark}", PIN)
 
     made = CeremonyContext(settings, open_token, pin, database, clock, randomness)
-    hold(made)
+    hold_with_demo_officers(made)
     return made
 
 

@@ -3,12 +3,20 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.ca.ca_kit import ROOT, profiles
+from tests.ca.officer_kit import make_officer
 from tsp.ca.plan import CeremonyPlan, check_plan, load_plan
 from tsp.core.errors import Invalid
 from tsp.core.settings import load_settings
 
+PEOPLE = [
+    make_officer(name, role) for name, role in (("Ana", "administrator"), ("Bor", "custodian"), ("Cene", "witness"))
+]
+WEAK = make_officer("Bor", "custodian", rsa.generate_private_key(65537, 2048))
+EDWARDS = make_officer("Bor", "custodian", ed25519.Ed25519PrivateKey.generate())
+OFFICERS = "".join(person.toml for person in PEOPLE)
 TEXT = (ROOT / "conf" / "ceremony.toml").read_text()
 SETTINGS = load_settings(ROOT / "conf" / "tsp.toml")
 
@@ -26,7 +34,7 @@ def changed(tmp_path: Path, *changes: tuple[str, str]) -> CeremonyPlan:
 PRODUCTION = (
     ('mode = "demo"', 'mode = "production"'),
     (" TEST", ""),
-    ("officers = []", 'officers = ["A", "B"]'),
+    ("[organisation]", OFFICERS + "[organisation]"),
     ('root_pin = "keep"', 'root_pin = "seal"'),
     ("custodians = []", 'custodians = ["a.pem"]'),
 )
@@ -49,8 +57,16 @@ def test_production_plan_can_be_written(tmp_path: Path) -> None:
     [
         ([("Enkrat TEST TSU 1", "Enkrat TSU 1")], "every name says TEST"),
         ([PRODUCTION[0]], "no name says TEST"),
-        ([*PRODUCTION[:2], *PRODUCTION[3:]], "two officers"),
-        ([*PRODUCTION[:2], ("officers = []", 'officers = ["A", "A"]'), *PRODUCTION[3:]], "two officers"),
+        ([*PRODUCTION[:2], *PRODUCTION[3:]], "approvals by two officers"),
+        ([*PRODUCTION, ("approvals = 2", "approvals = 1")], "approvals by two officers"),
+        ([*PRODUCTION, ("approvals = 2", "approvals = 4")], "there are 3 officers"),
+        ([*PRODUCTION, ('"witness"', '"custodian"')], "an administrator and a witness"),
+        ([*PRODUCTION, ('"witness"', '"visitor"')], "officers.2.role"),
+        ([*PRODUCTION, ('name = "Cene"', 'name = "ana"')], "a name of their own"),
+        ([*PRODUCTION, (PEOPLE[1].text, PEOPLE[0].text)], "a key of their own"),
+        ([*PRODUCTION, (PEOPLE[1].text, "no certificate")], "not a PEM certificate"),
+        ([*PRODUCTION, (PEOPLE[1].text, EDWARDS.text)], "RSA or ECDSA"),
+        ([*PRODUCTION, (PEOPLE[1].text, WEAK.text)], "3072 bits"),
         (PRODUCTION[:3], "seals the root's PIN"),
         ([PRODUCTION[3]], "custodians"),
         ([PRODUCTION[4]], "custodians"),

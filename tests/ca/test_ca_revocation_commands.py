@@ -15,9 +15,10 @@ import hsm
 from hsm import Token, softhsm
 from tests.ca.ca_kit import ROOT, SERVICE, SoftKey
 from tsp.ca.authority import Authority, IssuingKey
-from tsp.ca.commands import CeremonyContext, hold
+from tsp.ca.commands import CeremonyContext
 from tsp.ca.crl import NEVER
 from tsp.ca.crl_reading import CrlReading, crl_facts
+from tsp.ca.holding import hold_with_demo_officers
 from tsp.ca.lists import Scope, state
 from tsp.ca.profiles import load_profiles
 from tsp.ca.revocation import Revocation, Revocations
@@ -51,7 +52,7 @@ def context(
         return hsm.Token.open(softhsm.find_module(), f"r{name}-{mark}", PIN)
 
     made = CeremonyContext(settings, open_token, tmp_path / "pins" / "root.pin", database, clock, randomness)
-    hold(made)
+    hold_with_demo_officers(made)
     return made
 
 

@@ -16,7 +16,7 @@ from tsp.audit.installation import log_origin
 from tsp.audit.tables import Entry
 from tsp.audit.verify import verify_database
 from tsp.backup.manifest import Manifest
-from tsp.ca.plan import ISSUERS
+from tsp.ca.generations import responder_name
 from tsp.ca.store import CaStore
 from tsp.ca.upkeep import verify_ceremony
 from tsp.core.database import Database
@@ -30,13 +30,6 @@ from tsp.sign.kept import kept_documents
 
 Say = Callable[[str], None]
 
-#: The lasting signature keys that certificates of the ceremony speak of: token and label.
-_CERTIFIED = {
-    **{issuer: ("ca", f"{issuer}-ca") for issuer in ISSUERS},
-    "tsu": ("tsu", "tsu"),
-    "qtsu": ("qtsu", "qtsu"),
-    **{f"ocsp-{issuer}": ("ocsp", f"ocsp-{issuer}") for issuer in ISSUERS},
-}
 _CHUNK = 500
 _TOLD_EVERY = 1000
 
@@ -160,15 +153,23 @@ def _count(directory: Path) -> int:
     return sum(1 for _ in directory.glob("*.pem")) + sum(1 for _ in directory.glob("*.crl"))
 
 
+def _certified(store: CaStore) -> dict[str, tuple[str, str]]:
+    """The lasting signature keys that certificates of the ceremonies speak of: token and label."""
+    authorities = {name: ("ca", f"{name}-ca") for name in store.issuers}
+    responders = {responder_name(name): ("ocsp", responder_name(name)) for name in store.issuers}
+    return {**authorities, "tsu": ("tsu", "tsu"), "qtsu": ("qtsu", "qtsu"), **responders}
+
+
 def _keys(runtime: Runtime) -> Proven:
     """The tokens hold the keys that the certificates are for."""
     store, problems = CaStore(runtime.settings.var / "ca"), []
-    for name, (holder, label) in _CERTIFIED.items():
+    certified_keys = _certified(store)
+    for name, (holder, label) in certified_keys.items():
         certified = x509.Certificate.load(store.certificate(name)).public_key.dump()
         with runtime.open_token(holder) as token:
             if token.signing_key(label).public_spki != certified:
                 problems.append(f"token {holder} has another key '{label}' than certificate {name}")
-    return Proven("keys", not problems, f"{len(_CERTIFIED)} certificates, each with its key in its token", problems)
+    return Proven("keys", not problems, f"{len(certified_keys)} certificates, each with its key in its token", problems)
 
 
 def _one_time_keys(runtime: Runtime) -> Proven:

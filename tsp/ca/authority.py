@@ -24,6 +24,7 @@ from tsp.ca.certificate import (
     key_name,
     validity,
 )
+from tsp.ca.generations import Generations, role_of
 from tsp.ca.lint import Expected, PublicKey, check_issued, expected_of, lint_certificate, unsound
 from tsp.ca.lint_rules import STRENGTH, expected_extensions
 from tsp.ca.names import PersonName, ServiceName, SubjectName, dns_name
@@ -140,7 +141,7 @@ class IssuedCertificate:
 
 
 class Authority:
-    """Issues certificates of the given profiles with the given issuers (by role).
+    """Issues certificates of the given profiles with the given issuers (by role, or by the names of generations).
 
     `qscd` says whether certificates for a qualified signature creation device may be issued: the token
     is declared one, or this is a demo. Safe to use from several threads.
@@ -157,7 +158,7 @@ class Authority:
         qscd: bool = False,
     ) -> None:
         self._profiles = dict(profiles)
-        self._issuers = dict(issuers)
+        self._issuers = issuers if isinstance(issuers, Generations) else Generations(issuers)
         self._urls = urls
         self._clock = clock
         self._randomness = randomness
@@ -187,9 +188,10 @@ class Authority:
     ) -> PreparedCertificate:
         """Decides a certificate for `subject` and its public key, valid from `now`.
 
-        `issuer` is the issuer's role where the profile allows several. Raises `Refused` (kind-not-available)
-        where the profile needs a QSCD and there is none, `Invalid` for a subject or key that does not fit,
-        `Unavailable` where the issuer ends too soon or the built certificate breaks a rule.
+        `issuer` is the issuer's name where the profile allows several; otherwise the generation in use certifies.
+        Raises `Refused` (kind-not-available) where the profile needs a QSCD and there is none, `Invalid` for a
+        subject or key that does not fit, `Unavailable` where the issuer ends too soon or the built certificate breaks
+        a rule.
         """
         chosen = self._profile(profile)
         signer = self._issuer(chosen, issuer)
@@ -324,8 +326,8 @@ class Authority:
     def _issuer(self, profile: Profile, role: str | None) -> IssuingKey:
         if role is None and len(profile.issuers) > 1:
             raise Invalid("issuer-unknown", "Say which authority shall issue the certificate.", profile=profile.name)
-        role = role or profile.issuers[0]
-        if role not in profile.issuers or role not in self._issuers:
+        role = role or self._issuers.in_use(profile.issuers[0])
+        if role_of(role) not in profile.issuers or role not in self._issuers:
             raise Invalid("issuer-unknown", "This authority does not issue such certificates.", profile=profile.name)
         return self._issuers[role]
 

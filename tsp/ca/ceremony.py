@@ -8,7 +8,7 @@ off leaves keys in the tokens and no transcript: the next one refuses, and says 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from hsm import KeySpec, SigningKey, Token
 from hsm.errors import HsmError
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
 from tsp.ca.certificate import IssuerFacts, key_identifier, validity
-from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
+from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan, Entry
 from tsp.ca.profiles import Profile
 from tsp.ca.publication import make_crl
 from tsp.ca.store import CRL_FILE, TRANSCRIPT_FILE, sha256_hex, to_pem
@@ -43,7 +43,8 @@ class CeremonyRoom:
 
     `tokens` are open and empty, by the plan's token names. `directory` receives the artefacts. `custodians`
     are the PEM certificates that the plan names, `root_pin` the file that holds the root token's PIN.
-    `plan_sha256` ties the transcript to the reviewed file.
+    `plan_sha256` ties the transcript to the reviewed file. `facts` go into the transcript beside what is made, and
+    `files` become artefacts: what was reviewed and approved.
     """
 
     tokens: Mapping[str, Token]
@@ -55,6 +56,8 @@ class CeremonyRoom:
     root_pin: Path
     plan_sha256: str
     custodians: tuple[bytes, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def run_ceremony(plan: CeremonyPlan, room: CeremonyRoom) -> dict[str, Any]:
@@ -74,15 +77,16 @@ def run_ceremony(plan: CeremonyPlan, room: CeremonyRoom) -> dict[str, Any]:
         files[CRL_FILE] = make_crl(root, number=1, now=began, validity=timedelta(days=plan.crl_days))
         if sealed is not None:
             files[SEALED_PIN_FILE] = sealed
+        files |= room.files
         transcript = {
             "form": TRANSCRIPT_FORM,
             "mode": plan.mode,
             "plan_sha256": room.plan_sha256,
-            "officers": list(plan.officers),
+            **room.facts,
             "began": began.isoformat(),
-            "profiles": {entry.profile: _profile_digest(room, entry.profile) for entry in plan.entries.values()},
-            "keys": {name: _key_facts(plan, room, name, key) for name, key in keys.items()},
-            "certificates": {name: _certificate_facts(certificate) for name, certificate in issued.items()},
+            "profiles": {entry.profile: profile_digest(room, entry.profile) for entry in plan.entries.values()},
+            "keys": {name: key_facts(room, plan.entries[name], key) for name, key in keys.items()},
+            "certificates": {name: certificate_facts(certificate) for name, certificate in issued.items()},
             "root_pin": plan.root_pin,
             "artefacts": {file: sha256_hex(content) for file, content in files.items()},
         }
@@ -99,7 +103,12 @@ def _write(room: CeremonyRoom, files: Mapping[str, bytes], transcript: dict[str,
     if erase_pin:
         room.root_pin.unlink()
     transcript["ended"] = room.clock.now().isoformat()
-    write_atomic(room.directory / TRANSCRIPT_FILE, json.dumps(transcript, indent=2, sort_keys=True).encode() + b"\n")
+    write_atomic(room.directory / TRANSCRIPT_FILE, transcript_octets(transcript))
+
+
+def transcript_octets(transcript: Mapping[str, Any]) -> bytes:
+    """A transcript as it is written, and signed."""
+    return json.dumps(transcript, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def _refuse_second(plan: CeremonyPlan, room: CeremonyRoom) -> None:
@@ -162,8 +171,8 @@ def _certify(
     return issued, root
 
 
-def _key_facts(plan: CeremonyPlan, room: CeremonyRoom, name: str, key: SigningKey) -> dict[str, Any]:
-    entry = plan.entries[name]
+def key_facts(room: CeremonyRoom, entry: Entry, key: SigningKey) -> dict[str, Any]:
+    """What a transcript says of a key."""
     return {
         "token": entry.token,
         "token_serial": room.tokens[entry.token].serial,
@@ -174,7 +183,8 @@ def _key_facts(plan: CeremonyPlan, room: CeremonyRoom, name: str, key: SigningKe
     }
 
 
-def _certificate_facts(certificate: IssuedCertificate) -> dict[str, Any]:
+def certificate_facts(certificate: IssuedCertificate) -> dict[str, Any]:
+    """What a transcript says of a certificate."""
     return {
         "serial": certificate.serial,
         "issuer": certificate.issuer,
@@ -185,7 +195,8 @@ def _certificate_facts(certificate: IssuedCertificate) -> dict[str, Any]:
     }
 
 
-def _profile_digest(room: CeremonyRoom, name: str) -> str:
+def profile_digest(room: CeremonyRoom, name: str) -> str:
+    """SHA-256 of a profile as it was read; `Invalid` (ceremony-plan-invalid) where there is none of this name."""
     if name not in room.profiles:
         raise Invalid("ceremony-plan-invalid", f"The ceremony's plan does not fit: there is no profile {name}.")
     return sha256_hex(room.profiles[name].model_dump_json().encode())

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tsp.ca.commands import CeremonyContext, explained
+from tsp.ca.commands import CeremonyContext
 from tsp.ca.desk import Desk
+from tsp.ca.explained import explained
 from tsp.ca.inventory_commands import add_inventory_commands
 from tsp.ca.issuance import Intent
 from tsp.ca.names import PersonName, SubjectName

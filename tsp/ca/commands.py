@@ -13,22 +13,47 @@ import typer
 from hsm import Token
 from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
-from tsp.ca.ceremony import CeremonyRoom, run_ceremony, token_errors
+from tsp.ca.ceremony import token_errors
 from tsp.ca.crl_reading import crl_facts
+from tsp.ca.explained import explained
+from tsp.ca.holding import hold, roll_over
 from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.lists import Scope, next_number, published
-from tsp.ca.plan import ISSUERS, CeremonyPlan, check_plan, load_plan
+from tsp.ca.officer_commands import add_officer_commands
+from tsp.ca.plan import CeremonyPlan, check_plan, parse_plan, plan_octets
 from tsp.ca.profiles import Profile, load_profiles
+from tsp.ca.record import PLAN_FILE
 from tsp.ca.revocation import revoked_certificates
 from tsp.ca.store import CaStore, sha256_hex
 from tsp.ca.units import UnitRenewal
-from tsp.ca.upkeep import register, renew_responders, renew_root_crl, verify_ceremony
+from tsp.ca.upkeep import register, renew_responders, renew_root_crl
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock
 from tsp.core.database import Database
-from tsp.core.errors import Invalid, TspError
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings
+
+EXAMPLES = """
+
+Examples:
+
+  tsp ceremony plan                                    what will be made, who must approve
+
+  tsp ceremony run --dry-run                           the transcript that would come; nothing is written
+
+  tsp ceremony approve --key ana.key --certificate ana.pem     approve exactly this plan
+
+  tsp ceremony approve --signature ana.p7s             the same, signed elsewhere with openssl cms
+
+  tsp ceremony run                                     hold the ceremony
+
+  tsp ceremony sign --key ana.key --certificate ana.pem        sign its transcript
+
+  tsp ceremony verify --directory /media/copy --json   check a copy, offline
+
+  tsp ceremony roll-over conf/roll-over.toml           the next generation of an authority
+"""
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Rehearse on throw-away tokens and show the transcript.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +71,20 @@ class CeremonyContext:
 
     @property
     def plan_file(self) -> Path:
-        """The reviewed plan."""
+        """The reviewed plan: the configured one, in a demo its copy with the demo's own officers where there is one."""
+        completed = self.work / PLAN_FILE
+        if self.settings.demo and completed.is_file():
+            return completed
         return self.settings.path(self.settings.ceremony)
+
+    @property
+    def work(self) -> Path:
+        """Where approvals are gathered before a ceremony: `<var>/ceremony`."""
+        return self.settings.var / "ceremony"
+
+    def approvals(self, record: str) -> Path:
+        """The directory with the approvals of the ceremony, or of the roll-over to a generation."""
+        return self.work / "approvals" / record
 
     @property
     def directory(self) -> Path:
@@ -56,10 +93,15 @@ class CeremonyContext:
 
     def plan(self) -> tuple[CeremonyPlan, dict[str, Profile]]:
         """The plan, checked against profiles and installation, and the profiles."""
+        return self.reviewed()[:2]
+
+    def reviewed(self) -> tuple[CeremonyPlan, dict[str, Profile], bytes]:
+        """The same, and exactly the octets that the plan was read from: those that officers approve."""
         profiles = load_profiles(self.settings.path(self.settings.profiles.directory), self.settings.profiles.oid_arc)
-        plan = load_plan(self.plan_file)
+        octets = plan_octets(self.plan_file)
+        plan = parse_plan(octets, self.plan_file.name)
         check_plan(plan, profiles, self.settings)
-        return plan, profiles
+        return plan, profiles, octets
 
     @property
     def writer(self) -> Writer:
@@ -71,43 +113,6 @@ class CeremonyContext:
         """An open token; `Unavailable` (token-unavailable) with the operator's advice where it does not open."""
         with token_errors(name), self.open_token(name) as token:
             yield token
-
-
-def hold(context: CeremonyContext) -> dict[str, object]:
-    """Holds the ceremony of the plan, registers its certificates, and returns the transcript."""
-    plan, profiles = context.plan()
-    names = sorted({entry.token for entry in plan.entries.values()})
-    tokens: dict[str, Token] = {}
-    try:
-        for name in names:
-            with token_errors(name):
-                tokens[name] = context.open_token(name)
-        room = CeremonyRoom(
-            tokens=tokens,
-            profiles=profiles,
-            urls=RepositoryUrls.of(context.settings),
-            directory=context.directory,
-            clock=context.clock,
-            randomness=context.randomness,
-            root_pin=context.root_pin,
-            plan_sha256=sha256_hex(context.plan_file.read_bytes()),
-            custodians=_custodians(context.plan_file.parent, plan),
-        )
-        transcript = run_ceremony(plan, room)
-    finally:
-        for token in tokens.values():
-            token.close()
-    with context.database.write() as session:
-        register(session, context.directory, context.clock.now(), context.writer)
-    return transcript
-
-
-def _custodians(directory: Path, plan: CeremonyPlan) -> tuple[bytes, ...]:
-    """The custodians' certificates; their paths count from the plan's directory."""
-    try:
-        return tuple((directory / name).read_bytes() for name in plan.custodians)
-    except OSError as error:
-        raise Invalid("custodian-unfit", "A custodian's certificate cannot be read.", cause=str(error.errno)) from error
 
 
 def renew_crl(context: CeremonyContext) -> bytes:
@@ -132,8 +137,8 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
     store = CaStore(context.directory)
     with context.token("ca") as token:
         issuers = {
-            role: IssuingKey.of(role, store.certificate(role), token.signing_key(plan.entries[role].label))
-            for role in ISSUERS
+            name: IssuingKey.of(name, store.certificate(name), token.signing_key(f"{name}-ca"))
+            for name in store.issuers
         }
         urls = RepositoryUrls.of(context.settings)
         authority = Authority(profiles, issuers, urls, context.clock, context.randomness)
@@ -157,9 +162,11 @@ def renew_time_stamping_units(context: CeremonyContext, days: int) -> list[str]:
 
 
 def _show(context: CeremonyContext) -> None:
-    plan, profiles = context.plan()
-    file = context.plan_file
-    typer.echo(f"{file.name}  SHA-256 {sha256_hex(file.read_bytes())}  mode {plan.mode}")
+    plan, profiles, octets = context.reviewed()
+    typer.echo(f"{context.plan_file.name}  SHA-256 {sha256_hex(octets)}  mode {plan.mode}")
+    typer.echo(f"{plan.approvals} approvals needed, {len(plan.officers)} officers")
+    for officer in plan.officers:
+        typer.echo(f"{officer.name:20} {officer.role}, certificate SHA-256 {officer.fingerprint}")
     for name, entry in plan.entries.items():
         days = profiles[entry.profile].lifetime.days
         typer.echo(
@@ -167,15 +174,6 @@ def _show(context: CeremonyContext) -> None:
             f"certified by {entry.issuer} for {days} days as '{entry.common_name}'"
         )
     typer.echo(f"root.crl valid for {plan.crl_days} days; the root's PIN: {plan.root_pin}")
-
-
-def _verify(context: CeremonyContext) -> None:
-    problems = verify_ceremony(context.directory, context.clock.now())
-    for problem in problems:
-        typer.echo(problem, err=True)
-    if problems:
-        raise typer.Exit(1)
-    typer.echo("All artefacts are what the transcript says.")
 
 
 def _register(context: CeremonyContext) -> None:
@@ -186,7 +184,9 @@ def _register(context: CeremonyContext) -> None:
 
 def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
     """The sub-commands of `tsp ceremony`; `context` is called when one runs."""
-    commands = typer.Typer(help="The key ceremony: keys and certificates of the authorities.", no_args_is_help=True)
+    commands = typer.Typer(
+        help="The key ceremony: keys and certificates of the authorities." + EXAMPLES, no_args_is_help=True
+    )
 
     @commands.command("plan")
     def show_plan() -> None:
@@ -195,16 +195,21 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
             _show(context())
 
     @commands.command("run")
-    def run() -> None:
-        """Hold the ceremony, once."""
+    def run(dry_run: DryRun = False) -> None:
+        """Hold the ceremony, once, after enough officers approved its plan."""
         with explained():
-            typer.echo(json.dumps(hold(context())["artefacts"], indent=2, sort_keys=True))
+            made = hold(context(), dry=dry_run)
+            typer.echo(json.dumps(made if dry_run else made["artefacts"], indent=2, sort_keys=True))
 
-    @commands.command("verify")
-    def verify() -> None:
-        """Check the artefacts against the transcript and each other; exit code 1 where something is wrong."""
+    @commands.command("roll-over")
+    def roll_an_authority_over(
+        plan: Annotated[Path, typer.Argument(help="The reviewed plan of the roll-over.")], dry_run: DryRun = False
+    ) -> None:
+        """Make the next generation of an issuing authority (needs the root's token and approvals)."""
         with explained():
-            _verify(context())
+            made = roll_over(context(), plan, dry=dry_run)
+            told = made if dry_run else {"artefacts": made["artefacts"], "use_from": made["use_from"]}
+            typer.echo(json.dumps(told, indent=2, sort_keys=True))
 
     @commands.command("register")
     def register_all() -> None:
@@ -234,14 +239,5 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
             made = renew_time_stamping_units(context(), days)
             typer.echo(f"{', '.join(made)}: the tsa and qtsa roles take them up" if made else "No key ends so soon.")
 
+    add_officer_commands(commands, context)
     return commands
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Errors as one line and exit code 1."""
-    try:
-        yield
-    except TspError as error:
-        typer.echo(f"{error.code}: {error.sentence}", err=True)
-        raise typer.Exit(1) from error

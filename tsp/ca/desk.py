@@ -24,6 +24,7 @@ from tsp.audit.entries import record
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import token_errors
 from tsp.ca.commands import CeremonyContext
+from tsp.ca.generation_watch import GenerationWatch
 from tsp.ca.issuance import Issuance
 from tsp.ca.names import PersonName
 from tsp.ca.plan import ISSUERS
@@ -53,14 +54,11 @@ class Desk:
     @contextmanager
     def open(cls, context: CeremonyContext) -> Iterator["Desk"]:
         """Opens the token of the authorities; `Unavailable` (token-unavailable) where it does not open."""
-        plan, profiles = context.plan()
+        _, profiles = context.plan()
         store = CaStore(context.directory)
         with context.token("ca") as token:
-            issuers = {
-                role: IssuingKey.of(role, store.certificate(role), token.signing_key(plan.entries[role].label))
-                for role in ISSUERS
-            }
-            yield cls(context, store, profiles, issuers, token)
+            watch = GenerationWatch(context.directory, ISSUERS, token.signing_key, context.clock)
+            yield cls(context, store, profiles, watch.issuers, token)
 
     def issuance(self, profiles: Mapping[str, Profile] | None = None, *, one_time: bool = False) -> Issuance:
         """Issues with these profiles, or with those of the installation; `one_time` as of `Issuance`."""

@@ -2,7 +2,8 @@
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
 `.pem` and `.p7c` (with its chain), and of every list that is published (`/root.crl`, `/qualified.crl`,
-`/qualified-part-3.crl`, `/qualified-delta.crl`). No account, no cookie, no state; a renewed file is served at once.
+`/qualified-part-3.crl`, `/qualified-delta.crl`); the same of every later generation (`/qualified-2`). No account, no
+cookie, no state; a renewed file is served at once.
 """
 
 import hashlib
@@ -17,7 +18,6 @@ from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.crl_reading import open_crl
-from tsp.ca.plan import ISSUERS
 from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
 from tsp.core.clock import Clock
 from tsp.core.errors import TspError, http_status
@@ -27,11 +27,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PUBLISHED = ("root", *ISSUERS)
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
-_WATCHED = (RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))
 _CHUNK = 1 << 18
 
 
@@ -87,14 +85,16 @@ class Repository:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stamp: tuple[tuple[str, int], ...] = ()
+        self._watched: tuple[str, ...] = (".", TRANSCRIPT_FILE)
         self._published: dict[str, Published] = {}
 
     def find(self, path: str) -> Published | None:
         """The file under this path. Raises the errors of `CaStore` where there is nothing to publish from."""
-        stamp = tuple((name, self._changed(name)) for name in (*_WATCHED, *self._lists()))
+        stamp = tuple((name, self._changed(name)) for name in (*self._watched, *self._lists()))
         if stamp != self._stamp:
-            self._published = _publish(CaStore(self._directory))
-            self._stamp = stamp
+            store = CaStore(self._directory)
+            self._published = _publish(store)
+            self._stamp, self._watched = stamp, _watched(store)
         return self._published.get(path)
 
     def _lists(self) -> list[str]:
@@ -107,9 +107,14 @@ class Repository:
             return 0
 
 
+def _watched(store: CaStore) -> tuple[str, ...]:
+    """What shows that something changed: the directory itself where a file is new or replaced as a whole."""
+    return (".", RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in ("root", *store.issuers)))
+
+
 def _publish(store: CaStore) -> dict[str, Published]:
     published: dict[str, Published] = {}
-    for name in _PUBLISHED:
+    for name in ("root", *store.issuers):
         der = store.certificate(name)
         since = IssuerFacts.of(name, der).not_before
         for suffix, media_type, body in (

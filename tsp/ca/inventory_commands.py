@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tsp.ca.commands import CeremonyContext, explained
+from tsp.ca.commands import CeremonyContext
+from tsp.ca.explained import explained
 from tsp.ca.inventory import MAX_PAGE, Question, State, described, find, read_moment, search
 from tsp.ca.store import to_pem
 from tsp.core.files import write_atomic

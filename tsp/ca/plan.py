@@ -6,8 +6,9 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from tsp.ca.names import ServiceName
+from tsp.ca.officers import Officer, check_officers
 from tsp.ca.profiles import IssuerRole, KeyName, Profile
-from tsp.ca.tomlfile import Strict, read_toml
+from tsp.ca.tomlfile import Strict, parse_toml, toml_octets
 from tsp.core.errors import Invalid
 from tsp.core.settings import Settings
 
@@ -43,7 +44,9 @@ class CeremonyPlan(Strict):
     """What the ceremony will make. Frozen and checked as a whole."""
 
     mode: Literal["demo", "production"]
-    officers: tuple[str, ...] = ()
+    #: How many officers must approve exactly this file before it is carried out.
+    approvals: int = Field(ge=1, le=20)
+    officers: tuple[Officer, ...] = ()
     root_pin: Literal["keep", "seal"]
     custodians: tuple[str, ...] = ()
     crl_days: int = Field(ge=1, le=366)
@@ -77,8 +80,10 @@ class CeremonyPlan(Strict):
             return self
         if any("TEST" in name for name in names):
             raise ValueError("in production no name says TEST")
-        if len(set(self.officers)) < 2:
-            raise ValueError("production needs two officers (EN 319 411-1 GEN-6.4.3-02)")
+        if self.approvals < 2 or len(self.officers) < 2:
+            raise ValueError("production needs approvals by two officers (EN 319 411-1 GEN-6.4.3-02)")
+        if not {"administrator", "witness"} <= {officer.role for officer in self.officers}:
+            raise ValueError("production needs an administrator and a witness (EN 319 411-1, 6.5.1)")
         if self.root_pin != "seal":
             raise ValueError("production seals the root's PIN")
         return self
@@ -100,6 +105,7 @@ class CeremonyPlan(Strict):
             raise ValueError("every common name is there once (EN 319 422, 6.2)")
         if len({(entry.token, entry.label) for entry in entries.values()}) != len(entries):
             raise ValueError("every key has a label of its own")
+        check_officers(self.officers, self.approvals)
         if (self.root_pin == "seal") != bool(self.custodians):
             raise ValueError("custodians are for sealing the root's PIN")
         return self
@@ -107,7 +113,17 @@ class CeremonyPlan(Strict):
 
 def load_plan(path: Path) -> CeremonyPlan:
     """Reads and checks a plan; `Invalid` (ceremony-plan-invalid) names file and key."""
-    return read_toml(path, CeremonyPlan, "ceremony-plan-invalid")
+    return parse_plan(plan_octets(path), path.name)
+
+
+def plan_octets(path: Path) -> bytes:
+    """A plan as officers approve it, octet by octet; `Invalid` (ceremony-plan-invalid) where it cannot be read."""
+    return toml_octets(path, "ceremony-plan-invalid")
+
+
+def parse_plan(octets: bytes, name: str) -> CeremonyPlan:
+    """The plan in these octets; `Invalid` (ceremony-plan-invalid) names the key."""
+    return parse_toml(octets, name, CeremonyPlan, "ceremony-plan-invalid")
 
 
 def check_plan(plan: CeremonyPlan, profiles: dict[str, Profile], settings: Settings) -> None:

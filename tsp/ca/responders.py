@@ -9,16 +9,16 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from asn1crypto import x509
 
 from tsp.ca.issuance import Issuance
-from tsp.ca.plan import ISSUERS, CeremonyPlan
+from tsp.ca.plan import CeremonyPlan
 from tsp.ca.store import CaStore
-from tsp.ca.upkeep import renew_responders
+from tsp.ca.upkeep import renew_responders, renewable
 from tsp.core.clock import Clock
 from tsp.core.errors import TspError
 
@@ -56,8 +56,9 @@ class ResponderRenewal:
     def _ends(self) -> datetime:
         """When the first of them ends."""
         store = CaStore(self.directory)
-        ends: list[datetime] = [x509.Certificate.load(store.ocsp[issuer]).not_valid_after for issuer in ISSUERS]
-        return min(ends)
+        names = renewable(store, self.clock.now())
+        ends: list[datetime] = [x509.Certificate.load(store.ocsp[name]).not_valid_after for name in names]
+        return min(ends, default=datetime.max.replace(tzinfo=UTC))
 
     def run(self, stop: threading.Event) -> None:
         """Renews until `stop`. What fails is told in the log and tried again at the next look."""

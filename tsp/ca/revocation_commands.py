@@ -9,8 +9,9 @@ import typer
 from asn1crypto import x509
 
 from tsp.ca.authority import IssuingKey
-from tsp.ca.commands import CeremonyContext, explained, renew_crl
+from tsp.ca.commands import CeremonyContext, renew_crl
 from tsp.ca.crl_reading import crl_facts
+from tsp.ca.explained import explained
 from tsp.ca.plan import ISSUERS
 from tsp.ca.publication import CrlPublisher, CrlTerms
 from tsp.ca.revocation import REASONS_OF, Requester, Revocation, Revocations, reference, typed_serial
@@ -21,7 +22,7 @@ from tsp.core.errors import Invalid, TspError
 #: How many certificates one transaction looks at.
 _STEP = 500
 _Serial = Annotated[str, typer.Argument(help="The serial number in hexadecimal digits.")]
-_Issuer = Annotated[str, typer.Argument(help=f"One of: {', '.join(ISSUERS)}.")]
+_Issuer = Annotated[str, typer.Argument(help=f"One of: {', '.join(ISSUERS)}, or a later generation: qualified-2.")]
 _Reason = Annotated[str, typer.Option(help=f"One of: {', '.join(REASONS_OF['provider'])}.")]
 _Operator = Annotated[str, typer.Option(help="Who does it: a reference, such as a personnel number.")]
 _Evidence = Annotated[str, typer.Option(help="Where the proof of the request is kept: a file number or ticket.")]
@@ -47,7 +48,7 @@ def revoke_one(context: RevocationContext, serial: str, reason: str, requester: 
 
 def revoke_issued(context: RevocationContext, issuer: str, reason: str, requester: Requester) -> int:
     """Revokes every certificate of an issuer that can be revoked; how many. May be broken off and begun again."""
-    _check_issuer(issuer)
+    _check_issuer(context.ceremony, issuer)
     count, after = 0, ""
     with context.revocations() as revocations:
         while True:
@@ -61,26 +62,24 @@ def revoke_issued(context: RevocationContext, issuer: str, reason: str, requeste
 
 def revoke_authority(context: RevocationContext, issuer: str, reason: str, requester: Requester) -> Revocation:
     """Revokes an authority's own certificate."""
-    _check_issuer(issuer)
+    _check_issuer(context.ceremony, issuer)
     own = x509.Certificate.load(CaStore(context.ceremony.directory).certificate(issuer))
     return revoke_one(context, serial_text(own.serial_number), reason, requester)
 
 
 def last_lists(context: CeremonyContext, issuer: str) -> list[str]:
     """Publishes the last lists of an issuer with its key; the names of their files."""
-    _check_issuer(issuer)
-    plan, _ = context.plan()
+    _check_issuer(context, issuer)
     with context.token("ca") as token:
-        key = IssuingKey.of(
-            issuer, CaStore(context.directory).certificate(issuer), token.signing_key(plan.entries[issuer].label)
-        )
+        key = IssuingKey.of(issuer, CaStore(context.directory).certificate(issuer), token.signing_key(f"{issuer}-ca"))
         terms = CrlTerms.of(context.settings)
         return CrlPublisher(context.directory, {issuer: key}, context.database, context.clock, terms).end(issuer)
 
 
-def _check_issuer(issuer: str) -> None:
-    if issuer not in ISSUERS:
-        raise Invalid("issuer-unknown", f"There is no such authority. There are {', '.join(ISSUERS)}.")
+def _check_issuer(context: CeremonyContext, issuer: str) -> None:
+    known = CaStore(context.directory).issuers
+    if issuer not in known:
+        raise Invalid("issuer-unknown", f"There is no such authority. There are {', '.join(known)}.")
 
 
 def _tell(done: Revocation) -> None:

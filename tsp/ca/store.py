@@ -1,20 +1,51 @@
 """The artefacts of the ceremony on disk: PEM certificates and CRLs (DER) in one directory."""
 
 import hashlib
+import json
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from asn1crypto import pem, x509
 
 from tsp.ca import oids
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.crl_reading import crl_facts
-from tsp.ca.plan import ENTRIES, ISSUERS
+from tsp.ca.generations import LAST, generation_name, responder_name, role_of
+from tsp.ca.plan import ENTRIES, ISSUERS, SUBSCRIBER_ISSUERS
 from tsp.core.der import implicit, integer, oid, seq, set_of, tlv
 from tsp.core.errors import Invalid, NotFound, Unavailable
 
 CRL_FILE = "root.crl"
 TRANSCRIPT_FILE = "transcript.json"
 RENEWALS_FILE = "renewals.json"
+
+
+def roll_over_file(name: str) -> str:
+    """The transcript of the roll-over that made this generation."""
+    return f"roll-over-{name}.json"
+
+
+def read_roll_overs(directory: Path) -> dict[str, dict[str, Any]]:
+    """The transcripts of the roll-overs that were completed, by the name of the new generation, in order.
+
+    Raises `Unavailable` (ca-store-damaged) where one cannot be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for role in ISSUERS:
+        for number in range(2, LAST + 1):
+            name = generation_name(role, number)
+            path = directory / roll_over_file(name)
+            if not path.exists():
+                break
+            try:
+                transcript = json.loads(path.read_bytes())
+                if datetime.fromisoformat(transcript["use_from"]).tzinfo is None:
+                    raise ValueError("a time without its zone")
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise _damaged(path.name) from error
+            found[name] = transcript
+    return found
 
 
 def to_pem(certificate: bytes) -> bytes:
@@ -53,7 +84,11 @@ class CaStore:
         self.directory = directory
         if not (directory / TRANSCRIPT_FILE).is_file():
             raise NotFound("ceremony-missing", "There are no authorities yet. Run the key ceremony first.")
-        self._certificates = {name: self._certificate(name) for name in ENTRIES}
+        self._roll_overs = read_roll_overs(directory)
+        later = [entry for name in self._roll_overs for entry in (name, responder_name(name))]
+        #: Every certificate by name: those of the ceremony, then those of the roll-overs.
+        self.names = (*ENTRIES, *later)
+        self._certificates = {name: self._certificate(name) for name in self.names}
         self.root_crl = self._crl(CRL_FILE)
 
     @property
@@ -78,8 +113,30 @@ class CaStore:
 
     @property
     def ocsp(self) -> dict[str, bytes]:
-        """The responders' certificates by the issuer that they answer for."""
-        return {issuer: self._certificates[f"ocsp-{issuer}"] for issuer in ISSUERS}
+        """The responders' certificates by the name of the issuer that they answer for, every generation."""
+        return {issuer: self._certificates[responder_name(issuer)] for issuer in self.issuers}
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The names of all authorities below the root, every generation."""
+        return (*ISSUERS, *self._roll_overs)
+
+    @property
+    def subscriber_issuers(self) -> tuple[str, ...]:
+        """Those of them that certify people and organisations: the ones with a CRL of their own."""
+        return tuple(name for name in self.issuers if role_of(name) in SUBSCRIBER_ISSUERS)
+
+    def newest(self, role: str) -> str:
+        """The name of the last generation of a role, whether it certifies already or not."""
+        return [name for name in self.issuers if role_of(name) == role][-1]
+
+    def in_use(self, now: datetime) -> dict[str, str]:
+        """For each role the name of the generation that certifies at `now`."""
+        used = {issuer: issuer for issuer in ISSUERS}
+        for name, transcript in self._roll_overs.items():
+            if datetime.fromisoformat(transcript["use_from"]) <= now:
+                used[role_of(name)] = name
+        return used
 
     def certificate(self, name: str) -> bytes:
         """The certificate of one entry of the plan; KeyError for any other name."""
@@ -93,7 +150,7 @@ class CaStore:
         """The certificates from one entry up to the root, the entry's own first."""
         if name == "root":
             steps = [name]
-        elif name in ISSUERS:
+        elif name in self.issuers:
             steps = [name, "root"]
         else:
             steps = [name, name.removeprefix("ocsp-") if name.startswith("ocsp-") else "infrastructure", "root"]

@@ -24,17 +24,30 @@ def read_toml(path: Path, model: type[Model], code: str) -> Model:
 
     Raises `Invalid` with `code`; the sentence names file and key, and for an unknown key the nearest known.
     """
+    return parse_toml(toml_octets(path, code), path.name, model, code)
+
+
+def toml_octets(path: Path, code: str) -> bytes:
+    """The file as it is, for whoever must know that what is parsed is what was approved; `Invalid` with `code`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except FileNotFoundError:
         raise Invalid(code, f"{path.name}: the file does not exist", file=path.name) from None
+    except OSError as error:
+        raise Invalid(code, f"{path.name}: cannot be read: {error.strerror}", file=path.name) from error
+
+
+def parse_toml(octets: bytes, name: str, model: type[Model], code: str) -> Model:
+    """These octets as a `model`; `name` is what errors call them. Raises as `read_toml`."""
+    try:
+        raw = tomllib.loads(octets.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Invalid(code, f"{path.name}: not TOML: {error}", file=path.name) from None
+        raise Invalid(code, f"{name}: not TOML: {error}", file=name) from None
     try:
         return model.model_validate(_frozen(raw))
     except ValidationError as error:
         why = "; ".join(_explain(model, detail) for detail in error.errors())
-        raise Invalid(code, f"{path.name}: {why}", file=path.name) from None
+        raise Invalid(code, f"{name}: {why}", file=name) from None
 
 
 def _frozen(value: Any) -> Any:

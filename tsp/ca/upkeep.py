@@ -19,11 +19,21 @@ from tsp.ca.authority import IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import TRANSCRIPT_FORM
 from tsp.ca.crl import RevokedCertificate
 from tsp.ca.crl_reading import crl_facts
+from tsp.ca.generations import responder_name, role_of
 from tsp.ca.issuance import Issuance
 from tsp.ca.lint_crl import lint_crl
-from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
+from tsp.ca.names import ServiceName
+from tsp.ca.plan import CeremonyPlan
 from tsp.ca.publication import make_crl
-from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, sha256_hex, to_pem
+from tsp.ca.store import (
+    CRL_FILE,
+    RENEWALS_FILE,
+    TRANSCRIPT_FILE,
+    CaStore,
+    read_roll_overs,
+    sha256_hex,
+    to_pem,
+)
 from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
@@ -43,6 +53,18 @@ def read_transcript(directory: Path) -> dict[str, Any]:
     return transcript
 
 
+def read_whole(directory: Path) -> dict[str, Any]:
+    """The transcript of the ceremony with the keys, certificates and artefacts of all roll-overs since.
+
+    Raises `Unavailable` (ca-store-damaged) where one of them cannot be read.
+    """
+    whole = read_transcript(directory)
+    for transcript in read_roll_overs(directory).values():
+        for part in ("keys", "certificates", "artefacts"):
+            whole[part] = {**whole[part], **transcript[part]}
+    return whole
+
+
 def read_renewals(directory: Path) -> list[dict[str, str]]:
     """What was renewed since the ceremony, oldest first: file, at, sha256."""
     path = directory / RENEWALS_FILE
@@ -55,14 +77,14 @@ def verify_ceremony(directory: Path, now: datetime) -> list[str]:
     Compares each file with the digest in the transcript (or of its last renewal), each certificate with
     its issuer's key and with the key that the transcript names, and the CRL with the root.
     """
-    transcript, store = read_transcript(directory), CaStore(directory)
+    transcript, store = read_whole(directory), CaStore(directory)
     digests = dict(transcript["artefacts"]) | {r["file"]: r["sha256"] for r in read_renewals(directory)}
     problems = [
         f"{file} is not what the transcript says"
         for file, digest in sorted(digests.items())
         if not (directory / file).is_file() or sha256_hex((directory / file).read_bytes()) != digest
     ]
-    for name in ENTRIES:
+    for name in store.names:
         problems += _certificate_problems(store, name, transcript)
     root = store.facts("root")
     public = load_der_public_key(root.spki)
@@ -94,9 +116,9 @@ def register(session: Session, directory: Path, now: datetime, writer: Writer) -
     Each that is new gets its entry in the log, in the same transaction (EVD-2). May be called again at any time:
     those that are known stay as they are.
     """
-    transcript, store = read_transcript(directory), CaStore(directory)
+    transcript, store = read_whole(directory), CaStore(directory)
     entries: list[tuple[str, Mapping[str, Json]]] = []
-    for name in ENTRIES:
+    for name in store.names:
         facts = transcript["certificates"][name]
         row = _row(store.certificate(name), facts["issuer"], facts["profile"], now)
         if session.get(Certificate, row.serial) is None:
@@ -135,17 +157,33 @@ def renew_root_crl(
 def renew_responders(directory: Path, plan: CeremonyPlan, issuance: Issuance, clock: Clock) -> list[IssuedCertificate]:
     """Certifies the responders' keys anew, publishes the certificates in `directory`, and returns them.
 
-    The responders' token is not needed: keys and names stay. `issuance` has the keys of all issuers; each
-    certificate is in the table and in the log before its file is replaced.
+    The responders' token is not needed: keys and names stay. `issuance` has the keys of all issuers, by the names
+    of their generations; each certificate is in the table and in the log before its file is replaced. An authority
+    that ends before the new certificate would is left as it is.
     """
     store, renewed = CaStore(directory), []
-    for issuer in ISSUERS:
-        name = f"ocsp-{issuer}"
-        spki = asn1_x509.Certificate.load(store.certificate(name)).public_key.dump()
-        issued = issuance.issue_now(plan.entries[name].profile, plan.name(name), spki, issuer=issuer, in_device=True)
+    owner = plan.organisation
+    for issuer in renewable(store, clock.now()):
+        name = responder_name(issuer)
+        present = asn1_x509.Certificate.load(store.certificate(name))
+        subject = ServiceName(owner.country, owner.name, owner.identifier, present.subject.native["common_name"])
+        profile = plan.entries[responder_name(role_of(issuer))].profile
+        spki = present.public_key.dump()
+        issued = issuance.issue_now(profile, subject, spki, issuer=issuer, in_device=True)
         publish_renewed(directory, f"{name}.pem", to_pem(issued.der), clock.now())
         renewed.append(issued)
     return renewed
+
+
+def renewable(store: CaStore, now: datetime) -> list[str]:
+    """The authorities whose responders can be certified anew: those that outlive what the responder has now."""
+    found = []
+    for issuer, der in store.ocsp.items():
+        responder = asn1_x509.Certificate.load(der)
+        life = responder.not_valid_after - responder.not_valid_before
+        if now + life < asn1_x509.Certificate.load(store.certificate(issuer)).not_valid_after:
+            found.append(issuer)
+    return found
 
 
 def publish_renewed(directory: Path, file: str, content: bytes, now: datetime) -> None:

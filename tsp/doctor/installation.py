@@ -10,8 +10,13 @@ from pathlib import Path
 from cryptography import x509
 
 from tsp.ca.crl_reading import open_crl
+from tsp.ca.generations import role_of
 from tsp.ca.lists import Scope, state
-from tsp.ca.plan import SUBSCRIBER_ISSUERS
+from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS
+from tsp.ca.profiles import load_profiles
+from tsp.ca.record import verify_record
+from tsp.ca.roll_over import last_start, next_generation
+from tsp.ca.store import CaStore, read_roll_overs
 from tsp.ca.units import UNITS, units
 from tsp.core.database import Database, ping
 from tsp.core.errors import Invalid, Unavailable
@@ -19,14 +24,11 @@ from tsp.core.migrate import newest_revision, revision
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import Runtime
 
-#: Each CRL, how long it must still be good for, and what to do where it is not.
-_LISTS = (
-    ("root", timedelta(days=7), "Renew it: `tsp ceremony renew-crl`, with the root's token."),
-    *(
-        (issuer, timedelta(hours=24), "Look why the engine does not publish a new one: its log says so.")
-        for issuer in SUBSCRIBER_ISSUERS
-    ),
-)
+#: How long the root's CRL and the others must still be good for, and what to do where they are not.
+_ROOT_LIST = timedelta(days=7), "Renew it: `tsp ceremony renew-crl`, with the root's token."
+_OTHER_LISTS = timedelta(hours=24), "Look why the engine does not publish a new one: its log says so."
+#: How long before an authority could no longer certify for a whole life its next generation is to be made.
+_ROLL_OVER_AHEAD = timedelta(days=180)
 
 
 def files(runtime: Runtime) -> Iterator[Diagnosis]:
@@ -85,13 +87,19 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
     directory = runtime.settings.var / "ca"
     keys = {kind: units(directory, kind) for kind in UNITS if (directory / f"{kind}.pem").exists()}
     succeeded = {unit.name for found in keys.values() for unit in found[:-1]}
+    later = read_roll_overs(directory)
+    names = (*ISSUERS, *later)
+    newest = {role_of(name): name for name in names}
     for path in sorted(directory.glob("*.pem")):
-        if path.stem in succeeded:  # kept for its time-stamps' sake, and may end
-            continue
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        left = certificate.not_valid_after_utc - now
+        name = path.stem
+        left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
+        if name in succeeded:
+            continue  # kept for its time-stamps' sake, and may end
+        owner = name.removeprefix("ocsp-")
+        if left < timedelta(0) and owner in names and owner not in newest.values():
+            continue  # an old generation, kept for what it once certified
         yield Diagnosis(
-            f"certificate {path.stem}",
+            f"certificate {name}",
             left > timedelta(days=7),
             f"valid for {left.days} more days",
             "Renew it in a key ceremony.",
@@ -104,7 +112,8 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
             f"signs for {left.days} more days",
             "Make the next one: `tsp ceremony renew-units`. The role takes it up by itself.",
         )
-    for issuer, left, advice in _LISTS:
+    for issuer in ("root", *(name for name in names if role_of(name) in SUBSCRIBER_ISSUERS)):
+        left, advice = _ROOT_LIST if issuer == "root" else _OTHER_LISTS
         for path in _lists_of(directory, issuer) or [directory / f"{issuer}.crl"]:
             due = _next_update(path)
             seen = f"next update {due:%Y-%m-%d %H:%M}" if due else "not there"
@@ -136,3 +145,25 @@ def _root_list(opened: Database) -> Diagnosis:
         f"{waiting} revoked authorities are not on it",
         "Publish it at once: `tsp ceremony renew-crl`, with the root's token.",
     )
+
+
+def ceremony(runtime: Runtime) -> Iterator[Diagnosis]:
+    """Whether the record of the ceremony and of each roll-over is whole: artefacts, approvals, signatures."""
+    findings = verify_record(runtime.settings.var / "ca", runtime.clock.now())
+    codes = sorted({finding.code for finding in findings})
+    advice = "Run `tsp ceremony verify`; what it says is explained in docs/operations/ceremony.md."
+    yield Diagnosis("ceremony", not findings, ", ".join(codes) or "approved and signed", advice)
+
+
+def roll_over(runtime: Runtime) -> Iterator[Diagnosis]:
+    """Whether each authority can still certify for a whole life for a good while, or needs its next generation."""
+    settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
+    profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
+    for role in ISSUERS:
+        name, last = last_start(store, role, profiles)
+        yield Diagnosis(
+            f"roll-over of {role}",
+            last - runtime.clock.now() > _ROLL_OVER_AHEAD,
+            f"{name} certifies until {last:%Y-%m-%d}",
+            f"Make generation {next_generation(store, role)}: docs/operations/ceremony.md, Roll-over.",
+        )

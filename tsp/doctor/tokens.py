@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import hsm
 from hsm.errors import HsmError
-from tsp.ca.plan import ISSUERS
+from tsp.ca.generations import AUTHORITY_LABELS
 from tsp.core.errors import TspError
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import TOKENS, Runtime, token_label
 
-_LASTING = tuple(f"{issuer}-ca" for issuer in ISSUERS)
 _TRIES = {"low": "opens with its PIN; somebody had shown it a wrong one"}
 
 
@@ -35,7 +34,7 @@ def _token(runtime: Runtime, name: str) -> Diagnosis:
 def one_time_keys(runtime: Runtime) -> Iterator[Diagnosis]:
     """No key but the authorities' may last on the token `ca` (SIG-1)."""
     with runtime.open_token("ca") as token:
-        stray = [k for k in token.private_keys() if k.label not in _LASTING]
+        stray = [k for k in token.private_keys() if k.label not in AUTHORITY_LABELS]
     yield Diagnosis(
         "one-time keys on the token", not stray, str(len(stray)), "Stop the engine and report this: keys must not stay."
     )

@@ -95,7 +95,7 @@ class SignedOnce:
 class OneTimeSigner:
     """Makes one-time keys in `token` and has `authority` certify them.
 
-    `chains` are the certificates (DER) that go into each signature, by the role of its certificate's issuer, whose
+    `chains` are the certificates (DER) that go into each signature, by the name of its certificate's issuer, whose
     own comes first.
     """
 
@@ -104,7 +104,7 @@ class OneTimeSigner:
     ) -> None:
         self.token = token
         self.authority = authority
-        self._chains = {role: tuple(chain) for role, chain in chains.items()}
+        self._chains = chains
         self._clock = clock
 
     @cached_property
