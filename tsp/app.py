@@ -224,9 +224,9 @@ def _stop_signal() -> threading.Event:
 
 
 def _repository(runtime: Runtime, stack: ExitStack) -> App:
-    from tsp.ca.http import repository_app
+    from tsp.repository.app import repository_app
 
-    return repository_app(runtime.settings.var / "ca", runtime.clock)
+    return repository_app(_pages(runtime, "repository"), runtime.settings.var / "ca", runtime.clock)
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:

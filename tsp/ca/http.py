@@ -2,13 +2,15 @@
 
 GET and HEAD of `/root`, `/issuing` and `/infrastructure` with `.cer` (DER), `.pem` and `.p7c` (with its
 chain), of `/root.crl` and `/issuing.crl`. No account, no cookie, no state; a renewed file is served at once.
+What is none of these is for `otherwise`: the repository's pages for people (`tsp.repository`).
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
 _LISTS = (CRL_FILE, "issuing.crl")
+#: What a machine asks for lies directly below the root, with one of these endings.
+_FILE = re.compile(r"/[A-Za-z0-9._-]+\.(cer|pem|p7c|crl)")
 _WATCHED = (*_LISTS, RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))
 
 
@@ -99,14 +103,37 @@ def _etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()}"'
 
 
-def repository_app(directory: Path, clock: Clock) -> App:
-    """The repository as an ASGI application, publishing from the ceremony's directory (`<var>/ca`)."""
+def is_known(headers: Mapping[str, str], etag: str, since: datetime | None = None) -> bool:
+    """Whether the caller has this already (RFC 9110, 13.1): by its tag, or else by the time that it last changed."""
+    wanted = headers.get("if-none-match")
+    if wanted is not None:
+        return etag in wanted or wanted.strip() == "*"
+    return since is not None and since.replace(microsecond=0) <= _moment(headers.get("if-modified-since", ""))
+
+
+def _moment(text: str) -> datetime:
+    """An HTTP date; the beginning of time for what is none (RFC 9110, 13.1.3: such a field is passed over)."""
+    try:
+        moment = parsedate_to_datetime(text[:64])
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def repository_app(directory: Path, clock: Clock, otherwise: App | None = None) -> App:
+    """The repository as an ASGI application, publishing from the ceremony's directory (`<var>/ca`).
+
+    A path that names no file of it is `otherwise`'s to answer; without one it is not found.
+    """
     repository = Repository(directory)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
+            if otherwise is not None and not _FILE.fullmatch(scope["path"]):
+                await otherwise(scope, receive, send)
+                return
             status, headers, body = _answer(repository, scope, clock.now())
             if status != 304:  # RFC 9110, 8.6: it would be the length of the file that is not sent
                 headers.append((b"content-length", str(len(body)).encode()))
@@ -128,8 +155,8 @@ def _answer(repository: Repository, scope: Scope, now: datetime) -> tuple[int, l
     if found is None:
         return _plain(404, "There is no such file in this repository.")
     headers = found.headers(now)
-    wanted = dict(scope["headers"]).get(b"if-none-match", b"").decode("latin-1")
-    if found.etag in wanted or wanted.strip() == "*":
+    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if is_known(sent, found.etag, found.since):
         return 304, headers, b""
     return 200, headers, found.body
 

@@ -1,0 +1,59 @@
+"""The repository as a face, over the artefacts of a ceremony in real tokens."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+import hsm
+from hsm import softhsm
+from tests.ca.ca_kit import NOW, ROOT, URLS, profiles
+from tsp.ca.ceremony import CeremonyRoom, run_ceremony
+from tsp.ca.plan import load_plan
+from tsp.ca.store import sha256_hex
+from tsp.core.clock import SettableClock
+from tsp.core.randomness import Randomness, SystemRandomness
+from tsp.repository.app import repository_app
+from tsp.web import Pages
+
+ORIGIN = "http://localhost:8405"
+
+
+def make_pages(randomness: Randomness, origin: str = ORIGIN) -> Pages:
+    """The frame of the repository's pages."""
+    return Pages(name="Enkrat", face="repository", origin=origin, support="podpora@primer.si", randomness=randomness)
+
+
+@pytest.fixture(scope="session")
+def published_ceremony(softhsm_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artefacts of one ceremony."""
+    here = tmp_path_factory.mktemp("published")
+    file = ROOT / "conf" / "ceremony.toml"
+    plan = load_plan(file)
+    tokens = {}
+    for name in sorted({entry.token for entry in plan.entries.values()}):
+        softhsm.create_token(softhsm_directory, f"published-{name}", pin="123456-test", so_pin="654321-test")
+        tokens[name] = hsm.Token.open(softhsm.find_module(), f"published-{name}", "123456-test")
+    digest = sha256_hex(file.read_bytes())
+    room = CeremonyRoom(
+        tokens, profiles(), URLS, here / "ca", SettableClock(NOW), SystemRandomness(), here / "root.pin", digest
+    )
+    run_ceremony(plan, room)
+    for token in tokens.values():
+        token.close()
+    return here / "ca"
+
+
+@pytest.fixture
+def artefacts(published_ceremony: Path, tmp_path: Path) -> Path:
+    """A copy of those artefacts that a test may spoil."""
+    return Path(shutil.copytree(published_ceremony, tmp_path / "artefacts"))
+
+
+@pytest.fixture
+def client(artefacts: Path, clock: SettableClock, randomness: Randomness) -> Iterator[TestClient]:
+    app = repository_app(make_pages(randomness), artefacts, clock)
+    with TestClient(app, base_url=ORIGIN, headers={"accept-language": "en"}) as client:
+        yield client

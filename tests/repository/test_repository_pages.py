@@ -1,0 +1,111 @@
+"""The repository's pages over HTTP: what they say is what the artefacts are."""
+
+import hashlib
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.ca.ca_kit import SoftKey
+from tsp.ca.authority import IssuingKey
+from tsp.ca.certificate import IssuerFacts, assemble
+from tsp.ca.crl import RevokedCertificate, build_tbs_crl
+from tsp.ca.store import CaStore
+from tsp.core.clock import SettableClock
+
+AUTHORITIES = ("root", "issuing", "infrastructure")
+
+
+@pytest.mark.requirement("CA-4", "OCSP-2")
+@pytest.mark.parametrize("language", ["sl", "en"])
+def test_every_authority_is_there_with_its_fingerprint_and_files(
+    client: TestClient, artefacts: Path, language: str
+) -> None:
+    answer = client.get("/", headers={"accept-language": language})
+    assert answer.status_code == 200
+    assert f'<html lang="{language}">' in answer.text
+    shown = answer.text.replace(" ", "")
+    for name in AUTHORITIES:
+        der = CaStore(artefacts).certificate(name)
+        assert hashlib.sha256(der).hexdigest().upper() in shown
+        for suffix in ("cer", "pem", "p7c"):
+            assert f'href="/{name}.{suffix}"' in answer.text
+    assert ("23. novembra 2026" if language == "sl" else "23 November 2026") in answer.text
+
+
+def test_every_link_of_the_page_leads_somewhere(client: TestClient) -> None:
+    for path in sorted(set(re.findall(r'href="(/[^"]*)"', client.get("/").text))):
+        assert client.get(path.replace("&amp;", "&")).status_code == 200, path
+
+
+@pytest.mark.requirement("OCSP-2")
+def test_page_says_when_a_list_is_overdue(client: TestClient, clock: SettableClock) -> None:
+    assert "overdue" not in client.get("/").text
+    clock.advance(days=366)
+    assert "overdue" in client.get("/").text
+
+
+def test_page_says_that_an_authority_is_not_good_any_more(
+    client: TestClient, artefacts: Path, clock: SettableClock
+) -> None:
+    assert client.get("/").text.count(">valid now</span>") == 3
+    clock.advance(days=200 * 366)
+    assert client.get("/").text.count(">expired</span>") == 3
+
+
+def test_page_is_sent_again_only_where_it_changed(client: TestClient, clock: SettableClock) -> None:
+    first = client.get("/")
+    assert first.headers["cache-control"] == "public, no-cache"
+    assert "set-cookie" not in first.headers
+    again = client.get("/", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert "content-length" not in again.headers
+    assert again.headers["etag"] == first.headers["etag"]
+    clock.advance(days=366)
+    assert client.get("/", headers={"if-none-match": first.headers["etag"]}).status_code == 200
+
+
+def test_head_of_the_page_is_get_without_a_body(client: TestClient) -> None:
+    head = client.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["etag"] == client.get("/").headers["etag"]
+
+
+@pytest.mark.parametrize("path", ["/none", "/ca/root.pem", "/%2e%2e/ca/root.pem", "/..%2froot.pem", "/root", "/tsu"])
+def test_what_is_not_here_is_a_page_of_the_house(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert 'data-page="repository.error"' in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_machines_get_their_files_and_plain_words(client: TestClient, artefacts: Path) -> None:
+    root = client.get("/root.cer")
+    assert root.content == CaStore(artefacts).root
+    missing = client.get("/tsu.cer")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+    later = {"if-modified-since": root.headers["last-modified"]}
+    assert client.get("/root.cer", headers=later).status_code == 304
+    for earlier in ("Mon, 23 Nov 2026 09:59:59 GMT", "yesterday", ""):
+        assert client.get("/root.cer", headers={"if-modified-since": earlier}).status_code == 200, earlier
+    # RFC 9110, 13.1.3: the tag decides where both are sent.
+    assert client.get("/root.cer", headers={**later, "if-none-match": '"other"'}).status_code == 200
+
+
+def test_revoked_authority_is_called_so(client: TestClient, artefacts: Path, clock: SettableClock) -> None:
+    store = CaStore(artefacts)
+    key = SoftKey()
+    facts = store.facts("root")
+    root = IssuingKey(
+        IssuerFacts("root", facts.name, facts.key_id, key.public_spki, facts.not_before, facts.not_after), key
+    )
+    serial = int(re.findall(r"[0-9a-f]{32}", client.get("/").text)[1], 16)
+    clock.advance(seconds=3600)
+    now = clock.now()
+    tbs = build_tbs_crl(root.facts, 2, now, now + timedelta(days=1), [RevokedCertificate(serial, now, "cACompromise")])
+    (artefacts / "root.crl").write_bytes(assemble(tbs, root.sign(tbs), root.algorithm))
+    text = client.get("/").text
+    assert text.count(">revoked</span>") == 1
+    assert text.count(">valid now</span>") == 2

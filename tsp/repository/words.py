@@ -1,0 +1,11 @@
+"""The words of the repository's pages; each has its Slovene in the catalogue."""
+
+from typing import Final
+
+AUTHORITIES: Final = {
+    "root": "Root: certifies the authorities below it and nothing else",
+    "issuing": "Certifies signature keys of people",
+    "infrastructure": "Certifies the provider's own services: time-stamps, status, servers",
+}
+STATUS: Final = {"valid": "valid now", "not-yet": "not valid yet", "expired": "expired", "revoked": "revoked"}
+STATUS_KINDS: Final = {"valid": "", "not-yet": "plain", "expired": "plain", "revoked": "danger"}
