@@ -224,9 +224,19 @@ def _stop_signal() -> threading.Event:
 
 
 def _repository(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.ca.urls import RepositoryUrls
     from tsp.repository.app import repository_app
+    from tsp.repository.installation import library
 
-    return repository_app(_pages(runtime, "repository"), runtime.settings.var / "ca", runtime.clock)
+    settings = runtime.settings
+    shelf = library(settings, runtime.clock)
+    # What a demo is, it says at once. In production a person publishes what it promises: `tsp documents build`.
+    if settings.demo:
+        shelf.build()
+    elif due := shelf.due():
+        log.warning("statements differ from the configuration, run `tsp documents build`: %s", ", ".join(due))
+    places = RepositoryUrls.of(settings).pds
+    return repository_app(_pages(runtime, "repository"), settings.var / "ca", runtime.clock, shelf, places)
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:
@@ -464,11 +474,16 @@ def add_commands(app: typer.Typer) -> None:
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.commands import ceremony_commands
+    from tsp.repository.commands import documents_commands
+    from tsp.repository.installation import library
     from tsp.validate.commands import verify
 
     app.command()(verify)
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
+    app.add_typer(
+        documents_commands(lambda: library(load_settings(), Runtime(load_settings()).clock)), name="documents"
+    )
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
 
 

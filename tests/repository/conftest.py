@@ -15,7 +15,10 @@ from tsp.ca.plan import load_plan
 from tsp.ca.store import sha256_hex
 from tsp.core.clock import SettableClock
 from tsp.core.randomness import Randomness, SystemRandomness
+from tsp.core.settings import Settings, load_settings
 from tsp.repository.app import repository_app
+from tsp.repository.installation import facts
+from tsp.repository.library import Library
 from tsp.web import Pages
 
 ORIGIN = "http://localhost:8405"
@@ -52,8 +55,25 @@ def artefacts(published_ceremony: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(published_ceremony, tmp_path / "artefacts"))
 
 
+PLACES = {"en": "https://enkrat.test/pds/en.pdf", "sl": "https://enkrat.test/pds/sl.pdf"}
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """The configuration as it is shipped."""
+    return load_settings(ROOT / "conf" / "tsp.toml")
+
+
 @pytest.fixture
-def client(artefacts: Path, clock: SettableClock, randomness: Randomness) -> Iterator[TestClient]:
-    app = repository_app(make_pages(randomness), artefacts, clock)
+def library(settings: Settings, clock: SettableClock, tmp_path: Path) -> Library:
+    """The statements of that configuration, published."""
+    made = Library(tmp_path / "documents", lambda: facts(settings), clock)
+    made.build()
+    return made
+
+
+@pytest.fixture
+def client(artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library) -> Iterator[TestClient]:
+    app = repository_app(make_pages(randomness), artefacts, clock, library, PLACES)
     with TestClient(app, base_url=ORIGIN, headers={"accept-language": "en"}) as client:
         yield client

@@ -109,3 +109,12 @@ def test_revoked_authority_is_called_so(client: TestClient, artefacts: Path, clo
     text = client.get("/").text
     assert text.count(">revoked</span>") == 1
     assert text.count(">valid now</span>") == 2
+
+
+@pytest.mark.requirement("OCSP-2")
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_but_reading_is_answered(client: TestClient, method: str) -> None:
+    for path in ("/", "/root.cer", "/documents/cps", "/documents/cps.sl.pdf", "/pds/en.pdf"):
+        answer = client.request(method, path)
+        assert answer.status_code in (404, 405), path
+        assert b"%PDF" not in answer.content

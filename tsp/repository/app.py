@@ -1,15 +1,27 @@
 """The face of role `repository`: files for machines, pages for people."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from tsp.ca.http import App
 from tsp.ca.http import repository_app as machine_files
 from tsp.core.clock import Clock
+from tsp.repository.library import Library
 from tsp.repository.pages import RepositoryPages
+from tsp.repository.statement_pages import StatementPages
+from tsp.repository.typeset import Press
 from tsp.web import Pages
 
 
-def repository_app(pages: Pages, directory: Path, clock: Clock) -> App:
-    """The repository over the ceremony's directory (`<var>/ca`), open to anyone (EN 319 411-1 DIS-6.1-02)."""
-    people = pages.application([*RepositoryPages(pages, directory, clock).routes()])
+def repository_app(pages: Pages, directory: Path, clock: Clock, library: Library, places: Mapping[str, str]) -> App:
+    """The repository over the ceremony's directory (`<var>/ca`), open to anyone (EN 319 411-1, 6.1).
+
+    `places` are the addresses of the disclosure statement that certificates name, by language.
+    """
+    press = Press(pages.languages, pages.name, pages.operator, ZoneInfo("Europe/Ljubljana"), demo=pages.demo)
+    statements = StatementPages(pages, library, press, dict(places))
+    people = pages.application(
+        [*RepositoryPages(pages, directory, clock, statements).routes(), *statements.routes()],
+    )
     return machine_files(directory, clock, people)

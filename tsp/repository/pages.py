@@ -1,29 +1,26 @@
 """The repository's pages: what is published here, in words. Cacheable, without cookies of their own."""
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tsp.ca.http import is_known
 from tsp.ca.store import CaStore
 from tsp.core.clock import Clock
 from tsp.repository import words
 from tsp.repository.authorities import authorities
+from tsp.repository.caching import cacheable
+from tsp.repository.statement_pages import StatementPages
 from tsp.web import Pages
-
-#: Pages are asked for again each time, and sent again only where they changed.
-_CACHING = {"cache-control": "public, no-cache"}
 
 
 class RepositoryPages:
     """GET / for people. What machines fetch lies beside it."""
 
-    def __init__(self, pages: Pages, directory: Path, clock: Clock) -> None:
+    def __init__(self, pages: Pages, directory: Path, clock: Clock, statements: StatementPages) -> None:
         self._pages = pages
+        self._statements = statements
         self._directory = directory
         self._clock = clock
 
@@ -36,32 +33,7 @@ class RepositoryPages:
             request,
             "repository/home.html",
             authorities=authorities(CaStore(self._directory), now),
+            statements=self._statements.newest(),
             now=now,
             words=words,
         )
-
-
-def cacheable(view: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """A view whose answer caches may keep and ask about (RFC 9110, 13): no cookie, a tag, 304 for who has it.
-
-    Only for pages without a form: the token of a form would be everybody's.
-    """
-
-    def answer(request: Request) -> Response:
-        response = view(request)
-        if response.status_code != 200:
-            return response
-        del response.headers["set-cookie"]
-        etag = f'"{hashlib.sha256(bytes(response.body)).hexdigest()}"'
-        response.headers.update({**_CACHING, "etag": etag})
-        if is_known(request.headers, etag):
-            known = Response(status_code=304, headers={k: v for k, v in response.headers.items() if k in _KEPT})
-            del known.headers["content-length"]
-            return known
-        return response
-
-    return answer
-
-
-#: RFC 9110, 15.4.5: what a 304 repeats of the answer that it stands for.
-_KEPT = {"cache-control", "etag", "vary", "content-language", "content-security-policy"}
