@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tsp.ca.authority import IssuingKey
     from tsp.ca.responders import ResponderRenewal
     from tsp.ca.store import CaStore
+    from tsp.repository.trust_publication import TrustListPublisher
 
 log = logging.getLogger("tsp")
 
@@ -130,6 +131,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.engine.liveness import Liveness
     from tsp.engine.onetime import OneTimeSigner
     from tsp.engine.server import serve_engine
+    from tsp.repository.installation import trust_list_publisher
 
     settings, randomness = runtime.settings, runtime.randomness
     store = CaStore(settings.var / "ca")
@@ -145,6 +147,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
+    stack.enter_context(_background(trust_list_publisher(settings, token, database, runtime).run, "trust-list"))
     authority = Authority(
         load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
         issuers,
@@ -226,7 +229,7 @@ def _stop_signal() -> threading.Event:
 def _repository(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ca.urls import RepositoryUrls
     from tsp.repository.app import repository_app
-    from tsp.repository.installation import library
+    from tsp.repository.installation import library, trust_list_shelf
 
     settings = runtime.settings
     shelf = library(settings, runtime.clock)
@@ -236,7 +239,14 @@ def _repository(runtime: Runtime, stack: ExitStack) -> App:
     elif due := shelf.due():
         log.warning("statements differ from the configuration, run `tsp documents build`: %s", ", ".join(due))
     places = RepositoryUrls.of(settings).pds
-    return repository_app(_pages(runtime, "repository"), settings.var / "ca", runtime.clock, shelf, places)
+    return repository_app(
+        _pages(runtime, "repository"),
+        settings.var / "ca",
+        runtime.clock,
+        shelf,
+        places,
+        trust_list_shelf(settings),
+    )
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:
@@ -474,8 +484,8 @@ def add_commands(app: typer.Typer) -> None:
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.commands import ceremony_commands
-    from tsp.repository.commands import documents_commands
-    from tsp.repository.installation import library
+    from tsp.repository.commands import documents_commands, trust_list_commands
+    from tsp.repository.installation import library, trust_list_shelf
     from tsp.validate.commands import verify
 
     app.command()(verify)
@@ -484,7 +494,23 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(
         documents_commands(lambda: library(load_settings(), Runtime(load_settings()).clock)), name="documents"
     )
+    app.add_typer(
+        trust_list_commands(lambda: _trust_list(Runtime(load_settings())), lambda: trust_list_shelf(load_settings())),
+        name="trustlist",
+    )
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
+
+
+@contextmanager
+def _trust_list(runtime: Runtime) -> Iterator["TrustListPublisher"]:
+    """What signs the trust list, with the token of the authorities open."""
+    from tsp.repository.installation import trust_list_publisher
+
+    with ExitStack() as stack:
+        token = stack.enter_context(runtime.open_token("ca"))
+        database = runtime.database()
+        stack.callback(database.close)
+        yield trust_list_publisher(runtime.settings, token, database, runtime)
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:

@@ -49,6 +49,7 @@ KINDS: list[tuple[str, SubjectName, str, tuple[str, ...]]] = [
     ("qtsu", SERVICE, "infrastructure", ()),
     ("ocsp-responder", SERVICE, "issuing", ()),
     ("ocsp-responder", SERVICE, "infrastructure", ()),
+    ("trust-list", SERVICE, "infrastructure", ()),
     ("tls-server", SERVER, "infrastructure", ("sign.example.si", "www.example.si")),
 ]
 

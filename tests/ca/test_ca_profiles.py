@@ -22,6 +22,7 @@ def test_shipped_profiles_are_the_kinds_that_the_platform_issues() -> None:
         "root-ca",
         "subordinate-ca",
         "tls-server",
+        "trust-list",
         "tsu",
     }
 
@@ -132,7 +133,7 @@ def test_forbidden_combination_is_refused(tmp_path: Path, name: str, changes: di
 
 
 @pytest.mark.parametrize(
-    "name", [*ONE_TIME, "tsu", "qtsu", "ocsp-responder", "tls-server", "root-ca", "subordinate-ca"]
+    "name", [*ONE_TIME, "tsu", "qtsu", "ocsp-responder", "tls-server", "trust-list", "root-ca", "subordinate-ca"]
 )
 def test_unchanged_profile_passes_the_same_way(tmp_path: Path, name: str) -> None:
     _write(tmp_path, name, {})

@@ -10,15 +10,18 @@ from starlette.testclient import TestClient
 import hsm
 from hsm import softhsm
 from tests.ca.ca_kit import NOW, ROOT, URLS, profiles
+from tests.repository.trust_kit import World
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.plan import load_plan
-from tsp.ca.store import sha256_hex
+from tsp.ca.store import sha256_hex, to_pem
 from tsp.core.clock import SettableClock
+from tsp.core.files import write_atomic
 from tsp.core.randomness import Randomness, SystemRandomness
 from tsp.core.settings import Settings, load_settings
 from tsp.repository.app import repository_app
 from tsp.repository.installation import facts
 from tsp.repository.library import Library
+from tsp.repository.trust_publication import SIGNER_FILE
 from tsp.web import Pages
 
 ORIGIN = "http://localhost:8405"
@@ -73,7 +76,18 @@ def library(settings: Settings, clock: SettableClock, tmp_path: Path) -> Library
 
 
 @pytest.fixture
-def client(artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library) -> Iterator[TestClient]:
-    app = repository_app(make_pages(randomness), artefacts, clock, library, PLACES)
+def trust_world(tmp_path: Path, clock: SettableClock) -> World:
+    """A trust list that is published."""
+    world = World(tmp_path / "trust-list", clock)
+    world.publisher.publish()
+    write_atomic(world.shelf.directory / SIGNER_FILE, to_pem(world.certificate))
+    return world
+
+
+@pytest.fixture
+def client(
+    artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library, trust_world: World
+) -> Iterator[TestClient]:
+    app = repository_app(make_pages(randomness), artefacts, clock, library, PLACES, trust_world.shelf)
     with TestClient(app, base_url=ORIGIN, headers={"accept-language": "en"}) as client:
         yield client

@@ -8,13 +8,14 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.repository.conftest import PLACES, make_pages
+from tests.repository.trust_kit import World
 from tests.web.live import SCHEMES, WIDTHS, barriers, chromium, listener, page_of, serving, small_targets, sticks_out
 from tsp.core.clock import SettableClock
 from tsp.core.randomness import Randomness
 from tsp.repository.app import repository_app
 from tsp.repository.library import Library
 
-PAGES = {"/": "home", "/documents/pds": "document", "/documents/cps": "document", "/none": "error"}
+PAGES = {"/": "home", "/documents/pds": "document", "/trust-list": "trust_list", "/none": "error"}
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +25,13 @@ def browser_app() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def origin(artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library) -> Iterator[str]:
+def origin(
+    artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library, trust_world: World
+) -> Iterator[str]:
     bound, address = listener()
-    with serving(repository_app(make_pages(randomness, address), artefacts, clock, library, PLACES), bound):
+    with serving(
+        repository_app(make_pages(randomness, address), artefacts, clock, library, PLACES, trust_world.shelf), bound
+    ):
         yield address
 
 

@@ -34,6 +34,7 @@ _KEY_PURPOSES = {
     "OCSPSigning": oids.KP_OCSP_SIGNING,
     "documentSigning": oids.KP_DOCUMENT_SIGNING,
     "emailProtection": oids.KP_EMAIL_PROTECTION,
+    "tslSigning": oids.KP_TSL_SIGNING,
 }
 _QC_TYPES = {"esign": oids.QCT_ESIGN}
 _URI, _DNS_NAME = 0x86, 0x82  # GeneralName: uniformResourceIdentifier [6], dNSName [2]

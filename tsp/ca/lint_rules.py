@@ -28,6 +28,7 @@ _PURPOSES = {
     "OCSPSigning": oids.KP_OCSP_SIGNING,
     "documentSigning": oids.KP_DOCUMENT_SIGNING,
     "emailProtection": oids.KP_EMAIL_PROTECTION,
+    "tslSigning": oids.KP_TSL_SIGNING,
 }
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)

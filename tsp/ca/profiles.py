@@ -16,7 +16,9 @@ from tsp.core.errors import Invalid
 IssuerRole = Literal["root", "issuing", "infrastructure"]
 KeyName = Literal["P256", "P384"]
 KeyUsage = Literal["digitalSignature", "nonRepudiation", "keyCertSign", "cRLSign"]
-ExtendedKeyUsage = Literal["serverAuth", "timeStamping", "OCSPSigning", "documentSigning", "emailProtection"]
+ExtendedKeyUsage = Literal[
+    "serverAuth", "timeStamping", "OCSPSigning", "documentSigning", "emailProtection", "tslSigning"
+]
 #: An OID, or `own.` and the rest of it under the installation's own arc.
 PolicyOid = Annotated[str, StringConstraints(pattern=r"^(own|[0-2])(\.(0|[1-9][0-9]*))+$")]
 

@@ -105,6 +105,8 @@ class Practice(Section):
     retention_years: int = Field(default=10, ge=10, le=100)
     #: From the request to the new status at every relying party (EN 319 411-1 REV-6.2.4-03A: 24 at most).
     revocation_hours: int = Field(default=24, ge=1, le=24)
+    #: After how many days the trust list has to be issued anew (TS 119 612, 5.3.15: six months at most).
+    trust_list_days: int = Field(default=90, ge=2, le=180)
     #: Within how many days a complaint is answered.
     complaint_days: int = Field(default=30, ge=1, le=90)
     #: Who approves statements; empty says "the management of the provider".

@@ -8,7 +8,7 @@ from tsp.core.errors import TspError
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import TOKENS, Runtime, token_label
 
-_LASTING = ("issuing-ca", "infrastructure-ca")
+_LASTING = ("issuing-ca", "infrastructure-ca", "trust-list")
 _TRIES = {"low": "opens with its PIN; somebody had shown it a wrong one"}
 
 

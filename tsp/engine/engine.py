@@ -41,7 +41,7 @@ from tsp.engine.protocol import EngineStatus, SignatureResult, SignRequest
 log = logging.getLogger("tsp.engine")
 
 #: Lasting keys of the token `ca`; every other private key there is a one-time key that is alive.
-SERVICE_LABELS = frozenset({"issuing-ca", "infrastructure-ca"})
+SERVICE_LABELS = frozenset({"issuing-ca", "infrastructure-ca", "trust-list"})
 
 
 #: Keys that live at the same time in a batch, and whose certificates are planned in one transaction.

@@ -10,18 +10,22 @@ from tsp.core.clock import Clock
 from tsp.repository.library import Library
 from tsp.repository.pages import RepositoryPages
 from tsp.repository.statement_pages import StatementPages
+from tsp.repository.trust_pages import TrustListPages
+from tsp.repository.trust_publication import TrustListShelf
 from tsp.repository.typeset import Press
 from tsp.web import Pages
 
 
-def repository_app(pages: Pages, directory: Path, clock: Clock, library: Library, places: Mapping[str, str]) -> App:
+def repository_app(
+    pages: Pages, directory: Path, clock: Clock, library: Library, places: Mapping[str, str], shelf: TrustListShelf
+) -> App:
     """The repository over the ceremony's directory (`<var>/ca`), open to anyone (EN 319 411-1, 6.1).
 
     `places` are the addresses of the disclosure statement that certificates name, by language.
     """
     press = Press(pages.languages, pages.name, pages.operator, ZoneInfo("Europe/Ljubljana"), demo=pages.demo)
     statements = StatementPages(pages, library, press, dict(places))
-    people = pages.application(
-        [*RepositoryPages(pages, directory, clock, statements).routes(), *statements.routes()],
-    )
+    trust_list = TrustListPages(pages, shelf)
+    home = RepositoryPages(pages, directory, clock, statements, trust_list)
+    people = pages.application([*home.routes(), *statements.routes(), *trust_list.routes()])
     return machine_files(directory, clock, people)

@@ -1,11 +1,14 @@
-"""`tsp documents`: publish the practice and disclosure statements, and see what is published."""
+"""`tsp documents` and `tsp trustlist`: publish statements and the trust list, and see what is published."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Annotated
 
 import typer
 
 from tsp.repository.documents import NAMES
 from tsp.repository.library import Library
+from tsp.repository.trust_publication import TrustListPublisher, TrustListShelf
 
 
 def documents_commands(library: Callable[[], Library]) -> typer.Typer:
@@ -34,5 +37,38 @@ def documents_commands(library: Callable[[], Library]) -> typer.Typer:
             )
         if due:
             raise typer.Exit(1)
+
+    return commands
+
+
+def trust_list_commands(
+    publisher: Callable[[], AbstractContextManager[TrustListPublisher]], shelf: Callable[[], TrustListShelf]
+) -> typer.Typer:
+    """The sub-commands; what they need is asked for when one runs. Errors are `TspError`s, for `tsp` to print."""
+    commands = typer.Typer(help="The trust list of the provider's services (TS 119 612).", no_args_is_help=True)
+
+    @commands.command("publish")
+    def publish(
+        force: Annotated[bool, typer.Option("--force", help="Sign a new issue even where nothing changed.")] = False,
+    ) -> None:
+        """Sign and publish the next issue where it is due (needs the token of the authorities)."""
+        with publisher() as press:
+            issue = press.publish(force=force)
+        if issue is None:
+            typer.echo("Nothing changed; what is published stays.")
+        else:
+            typer.echo(f"issue {issue.sequence}, next update at the latest {issue.next_update.isoformat()}")
+
+    @commands.command("show")
+    def show() -> None:
+        """Show the published list; exit code 1 where there is none."""
+        listed = shelf().newest()
+        if listed is None:
+            typer.echo("No trust list is published.", err=True)
+            raise typer.Exit(1)
+        typer.echo(f"issue {listed.sequence} of {listed.issued.isoformat()}, until {listed.next_update.isoformat()}")
+        for entry in listed.entries:
+            name, since = entry.service.names["en"], entry.now.since.date().isoformat()
+            typer.echo(f"{entry.service.type:<20} {entry.now.status:<10} since {since}  {name}")
 
     return commands

@@ -1,14 +1,42 @@
 """What the repository of one installation is made of."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
+from asn1crypto import x509
+
+from hsm import Token
+from tsp.ca.authority import Authority, IssuingKey
+from tsp.ca.names import ServiceName
 from tsp.ca.plan import load_plan
 from tsp.ca.profiles import load_profiles
+from tsp.ca.store import CaStore
+from tsp.ca.tables import Certificate, serial_text
+from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock
+from tsp.core.database import Database
+from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings
-from tsp.repository.facts import Facts, Language, facts_of
+from tsp.repository.facts import LANGUAGES, Facts, Language, facts_of
 from tsp.repository.library import Library
+from tsp.repository.services import services
+from tsp.repository.trust_publication import ListSigner, TrustListPublisher, TrustListShelf, certified_signer
+from tsp.repository.trustlist import Scheme
 from tsp.web.language import Languages
+
+SCHEME_NAME: Final = "Trust list of our services"
+NOTICE: Final = (
+    "This is the provider's own list. It is not the trusted list of a Member State, and nothing in it makes a service "
+    "qualified under Regulation (EU) No 910/2014."
+)
+
+
+class Hands(Protocol):
+    """What a process has: a clock and randomness (`tsp.runtime.Runtime`)."""
+
+    clock: Clock
+    randomness: Randomness
 
 
 def facts(settings: Settings) -> Mapping[Language, Facts]:
@@ -20,3 +48,61 @@ def facts(settings: Settings) -> Mapping[Language, Facts]:
 def library(settings: Settings, clock: Clock) -> Library:
     """The statements in `<var>/repository/documents`."""
     return Library(settings.var / "repository" / "documents", lambda: facts(settings), clock)
+
+
+def trust_list_shelf(settings: Settings) -> TrustListShelf:
+    """The trust list's issues in `<var>/repository/trust-list`."""
+    return TrustListShelf(settings.var / "repository" / "trust-list")
+
+
+def scheme(settings: Settings) -> Scheme:
+    """Who keeps the list, and what it says that it is not."""
+    owner, languages = settings.provider, Languages()
+    known = facts(settings)
+    return Scheme(
+        operator=owner.organisation,
+        identifier=owner.organisation_identifier,
+        names={language: languages.text(language, SCHEME_NAME) for language in reversed(LANGUAGES)},
+        street=owner.street,
+        postal_code=owner.postal_code,
+        locality=owner.locality,
+        country=owner.country,
+        email=owner.support_email,
+        repository=settings.urls.repository,
+        notices={
+            language: f"{languages.text(language, NOTICE)} {known[language].values['standing']}"
+            for language in reversed(LANGUAGES)
+        },
+    )
+
+
+def trust_list_publisher(settings: Settings, token: Token, database: Database, runtime: Hands) -> TrustListPublisher:
+    """What keeps the list right, for the process that has the authorities' token open."""
+    profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
+    shelf, directory = trust_list_shelf(settings), settings.var / "ca"
+    owner, plan = settings.provider, load_plan(settings.path(settings.ceremony))
+
+    def signer() -> ListSigner:
+        key = token.signing_key(plan.infrastructure.label)
+        issuer = IssuingKey.of("infrastructure", CaStore(directory).infrastructure, key)
+        authority = Authority(
+            profiles, {"infrastructure": issuer}, RepositoryUrls.of(settings), runtime.clock, runtime.randomness
+        )
+        title = f"{settings.name} {'TEST ' if settings.demo else ''}Trust List"
+        name = ServiceName(owner.country, owner.organisation, owner.organisation_identifier, title)
+        return certified_signer(shelf, token, authority, name, database, runtime.clock)
+
+    def revoked_at(certificate: bytes) -> datetime | None:
+        serial = serial_text(x509.Certificate.load(certificate).serial_number)
+        with database.read() as session:
+            row = session.get(Certificate, serial)
+            return row.revoked_at if row else None
+
+    return TrustListPublisher(
+        shelf,
+        lambda: scheme(settings),
+        lambda now: services(CaStore(directory), profiles, settings.urls, revoked_at, now),
+        signer,
+        runtime.clock,
+        timedelta(days=settings.practice.trust_list_days),
+    )

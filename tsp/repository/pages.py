@@ -12,14 +12,18 @@ from tsp.repository import words
 from tsp.repository.authorities import authorities
 from tsp.repository.caching import cacheable
 from tsp.repository.statement_pages import StatementPages
+from tsp.repository.trust_pages import TrustListPages
 from tsp.web import Pages
 
 
 class RepositoryPages:
     """GET / for people. What machines fetch lies beside it."""
 
-    def __init__(self, pages: Pages, directory: Path, clock: Clock, statements: StatementPages) -> None:
+    def __init__(
+        self, pages: Pages, directory: Path, clock: Clock, statements: StatementPages, trust_list: TrustListPages
+    ) -> None:
         self._pages = pages
+        self._trust_list = trust_list
         self._statements = statements
         self._directory = directory
         self._clock = clock
@@ -34,6 +38,7 @@ class RepositoryPages:
             "repository/home.html",
             authorities=authorities(CaStore(self._directory), now),
             statements=self._statements.newest(),
+            trust_list=self._trust_list.published,
             now=now,
             words=words,
         )

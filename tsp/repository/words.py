@@ -9,3 +9,13 @@ AUTHORITIES: Final = {
 }
 STATUS: Final = {"valid": "valid now", "not-yet": "not valid yet", "expired": "expired", "revoked": "revoked"}
 STATUS_KINDS: Final = {"valid": "", "not-yet": "plain", "expired": "plain", "revoked": "danger"}
+
+SERVICES: Final = {
+    "CA/QC": "Authority that issues qualified certificates",
+    "CA/PKC": "Authority that issues other certificates",
+    "TSA/QTST": "Qualified time-stamps",
+    "TSA": "Time-stamps",
+    "Certstatus/OCSP/QC": "Status of qualified certificates (OCSP)",
+    "Certstatus/OCSP": "Status of other certificates (OCSP)",
+}
+SERVICE_STATUS: Final = {"granted": "in operation", "withdrawn": "withdrawn"}
