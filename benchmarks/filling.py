@@ -50,7 +50,7 @@ _ROWS: dict[str, dict[str, str]] = {
     },
     "certificate": {
         "serial": _KEY,
-        "issuer": "'issuing'",
+        "issuer": "'qualified'",
         "profile": "'qualified'",
         "subject_ref": _ACCOUNT,
         "not_before": _MOMENT,

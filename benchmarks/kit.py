@@ -31,6 +31,7 @@ from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.certificate import IssuerFacts, key_identifier
 from tsp.ca.names import ServiceName
+from tsp.ca.plan import SUBSCRIBER_ISSUERS
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import SystemClock
@@ -202,13 +203,13 @@ def _profiles() -> dict[str, Profile]:
 
 
 def certify_issuer(token: hsm.Token) -> bytes:
-    """Makes the key `issuing-ca` in the token and has a root certify it; the certificate (DER)."""
+    """Makes the key `qualified-ca` in the token and has a root certify it; the certificate (DER)."""
     now, root = _CLOCK.now(), _SoftRoot()
     name = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "Enkrat TEST Root CA").der()
     since, until = now - timedelta(days=1), now + timedelta(days=40 * 365)
     facts = IssuerFacts("root", name, key_identifier(root.public_spki), root.public_spki, since, until)
     authority = Authority(_profiles(), {"root": IssuingKey(facts, root)}, _URLS, _CLOCK, _RANDOMNESS)
-    key = token.generate_signing_key("issuing-ca", hsm.KeySpec.P256)
+    key = token.generate_signing_key("qualified-ca", hsm.KeySpec.P256)
     subject = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "Enkrat TEST Issuing CA")
     return authority.issue(authority.prepare("subordinate-ca", subject, key.public_spki, now=now, issuer="root")).der
 
@@ -221,9 +222,10 @@ def activator(pinned: dict[str, Any]) -> Activator:
 
 def one_time_signer(token: hsm.Token, issuer: bytes) -> OneTimeSigner:
     """The life of one-time keys in this token, as `tsp.app` assembles it."""
-    issuing = IssuingKey.of("issuing", issuer, token.signing_key("issuing-ca"))
-    authority = Authority(_profiles(), {"issuing": issuing}, _URLS, _CLOCK, _RANDOMNESS, qscd=True)
-    signer = OneTimeSigner(token, authority, [issuer], _CLOCK)
+    key = token.signing_key("qualified-ca")
+    issuers = {role: IssuingKey.of(role, issuer, key) for role in SUBSCRIBER_ISSUERS}
+    authority = Authority(_profiles(), issuers, _URLS, _CLOCK, _RANDOMNESS, qscd=True)
+    signer = OneTimeSigner(token, authority, {role: [issuer] for role in issuers}, _CLOCK)
     signer.look_ahead(KINDS)
     return signer
 

@@ -47,7 +47,7 @@ def _tsa(place: Path, database: Database) -> App:
 
 def _ocsp(place: Path, database: Database) -> App:
     key = open_token("services").signing_key("ocsp")
-    delegation = Delegation("issuing", (place / "ca.der").read_bytes(), (place / "ocsp.der").read_bytes(), key)
+    delegation = Delegation("qualified", (place / "ca.der").read_bytes(), (place / "ocsp.der").read_bytes(), key)
     return ocsp_app(delegations=[delegation], database=database, clock=_CLOCK, validity_seconds=3600, reuse_seconds=60)
 
 

@@ -192,7 +192,7 @@ def _store(place: Path, certificate: x509.Certificate) -> None:
     database.create_all()
     row = Certificate(
         serial=serial_text(_SERIAL),
-        issuer="issuing",
+        issuer="qualified",
         profile="advanced",
         subject_ref=None,
         not_before=certificate.not_valid_before_utc,

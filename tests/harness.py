@@ -1,6 +1,7 @@
 """A whole platform with its sandbox, as real processes on free ports, for tests that come from outside."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -8,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import httpx2
@@ -186,17 +188,27 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-#: Hundreds that platforms of this process have, also those that do not listen yet.
-_TAKEN: set[int] = set()
+#: Hundreds that platforms of this process have, by their open lock files: a platform that was stopped keeps its own.
+_TAKEN: dict[int, TextIO] = {}
 
 
 def free_hundred() -> int:
-    """A hundred of ports (203 for 20300 to 20399) in which nobody listens; other workers take other ones."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
-    for hundred in range(203 + 20 * worker + os.getpid() % 20, 600):
-        if hundred not in _TAKEN and not any(listening(hundred * 100 + i) for i in range(16)):
-            _TAKEN.add(hundred)
+    """A hundred of ports (203 for 20300 to 20399) in which nobody listens, for this process alone until it ends."""
+    locks = Path(tempfile.gettempdir()) / f"enkrat-test-ports-{os.getuid()}"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    for hundred in range(203, 320):
+        if hundred in _TAKEN:
+            continue
+        lock = (locks / str(hundred)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        if not any(listening(hundred * 100 + i) for i in range(20)):
+            _TAKEN[hundred] = lock
             return hundred
+        lock.close()
     raise AssertionError("no free ports")
 
 

@@ -115,6 +115,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.audit.entries import Writer
     from tsp.audit.tables import last_recorded
     from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.plan import SUBSCRIBER_ISSUERS
     from tsp.ca.profiles import load_profiles
     from tsp.ca.publication import CrlPublisher
     from tsp.ca.store import CaStore
@@ -141,7 +142,10 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     writer = process_name("engine", runtime.number)
     with database.read() as session:
         clock = _guarded_clock(runtime, last_recorded(session, writer))
-    issuers = {"issuing": IssuingKey.of("issuing", store.issuing, token.signing_key("issuing-ca"))}
+    issuers = {
+        role: IssuingKey.of(role, store.certificate(role), token.signing_key(f"{role}-ca"))
+        for role in SUBSCRIBER_ISSUERS
+    }
     stack.enter_context(_background(_responder_renewal(runtime, store, token, database, issuers).run, "responders"))
     # Before anything is signed: certificates point to this list.
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
@@ -157,7 +161,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
         qscd=qualified(settings),
     )
     liveness = stack.enter_context(Liveness(settings.var / "run", randomness))
-    signer = OneTimeSigner(token, authority, [store.issuing], clock)
+    signer = OneTimeSigner(token, authority, {role: [store.certificate(role)] for role in issuers}, clock)
     signer.look_ahead(KINDS)
     engine = Engine(
         database=database,
@@ -185,8 +189,8 @@ def _responder_renewal(
     settings = runtime.settings
     profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
     key = IssuingKey.of("infrastructure", store.infrastructure, token.signing_key("infrastructure-ca"))
-    both = {**issuers, "infrastructure": key}
-    authority = Authority(profiles, both, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
+    every = {**issuers, "infrastructure": key}
+    authority = Authority(profiles, every, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
     plan_file = settings.path(settings.ceremony)
     return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
 
@@ -303,6 +307,7 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
 
 
 def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
+    from tsp.ca.plan import ISSUERS
     from tsp.ca.store import CaStore
     from tsp.ocsp.http import database_responder, service
     from tsp.ocsp.renewal import Delegations
@@ -312,7 +317,7 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     token = _watched_token(runtime, stack, "ocsp")
     database = runtime.database()
     stack.callback(database.close)
-    keys = {role: token.signing_key(f"ocsp-{role}") for role in ("issuing", "infrastructure")}
+    keys = {role: token.signing_key(f"ocsp-{role}") for role in ISSUERS}
 
     def delegations() -> list[Delegation]:
         store = CaStore(runtime.settings.var / "ca")

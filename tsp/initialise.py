@@ -58,7 +58,7 @@ def initialise(settings: Settings, say: Say) -> None:
         say("Database")
         migrate(runtime)
         if settings.demo:
-            say("Key ceremony: root, issuing and infrastructure authority, time-stamping and status certificates")
+            say("Key ceremony: root and the authorities below it, time-stamping and status certificates")
             context = ceremony_context(runtime)
             hold(context)
             context.database.close()

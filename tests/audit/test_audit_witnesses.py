@@ -192,6 +192,23 @@ def test_a_shrunken_log_is_refused_and_the_page_says_so(
     assert len(alarms(log)) == 1
 
 
+@pytest.mark.requirement("EVD-2", "EVD-5")
+def test_an_older_log_is_found_out_when_its_line_begins(log: Log, house: WitnessHouse, line: WitnessLine) -> None:
+    log.fill(3)
+    assert line.step()
+    log.fill(4)
+    assert line.step()
+    # The database comes back as it was with three entries, all of them published: nothing waits for a witness.
+    with log.database.write() as session:
+        session.execute(delete(Cosignature).where(Cosignature.size > 3))
+        session.execute(delete(Publication).where(Publication.size > 3))
+        session.execute(delete(TreeHead).where(TreeHead.size > 3))
+        session.execute(update(WitnessState).values(size=3))
+    with pytest.raises(Conflict, match="log-shrunken"):
+        line_to(log, house).step()
+    assert len(alarms(log)) == 1
+
+
 @pytest.mark.requirement("EVD-5")
 @pytest.mark.parametrize(
     ("lie", "code"),

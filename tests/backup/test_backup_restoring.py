@@ -65,7 +65,7 @@ def test_a_restored_installation_is_proven_and_no_one_time_key_comes_with_it(kep
     )
     assert holder.stdout is not None and holder.stdin is not None
     try:
-        assert holder.stdout.readline().split() == [b"alive", b"3"]
+        assert holder.stdout.readline().split() == [b"alive", b"4"]
         make_backup(
             kept.runtime,
             tmp_path / "backup",

@@ -16,6 +16,7 @@ from pkilint.validation import ValidationFindingSeverity
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.certificate import IssuerFacts, key_identifier
 from tsp.ca.names import PersonName, ServiceName
+from tsp.ca.plan import ISSUERS
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock, SettableClock
@@ -57,7 +58,7 @@ def profiles(arc: str = ARC) -> dict[str, Profile]:
 
 
 def issuer(
-    role: str = "issuing", key: Any = None, *, since: datetime = NOW, until: datetime | None = None
+    role: str = "qualified", key: Any = None, *, since: datetime = NOW, until: datetime | None = None
 ) -> IssuingKey:
     """An issuer that is not certified itself."""
     key = key or SoftKey()
@@ -79,7 +80,7 @@ def authority(
     """An authority with soft keys and the shipped profiles, unless told otherwise."""
     return Authority(
         known or profiles(),
-        issuers or {"issuing": issuer("issuing"), "infrastructure": issuer("infrastructure")},
+        issuers or {role: issuer(role) for role in ISSUERS},
         urls,
         clock or SettableClock(NOW),
         randomness or SystemRandomness(),

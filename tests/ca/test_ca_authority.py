@@ -39,15 +39,15 @@ from tsp.core.errors import Conflict, Invalid, Refused, TspError, Unavailable
 SPKI = SoftKey().public_spki
 SERVER = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "sign.example.si")
 KINDS: list[tuple[str, SubjectName, str, tuple[str, ...]]] = [
-    ("advanced", PERSON, "issuing", ()),
-    ("advanced", PersonName("Ana", "Novak", "SI", "17"), "issuing", ()),
-    ("advanced-qualified", PERSON, "issuing", ()),
-    ("qualified", PERSON, "issuing", ()),
-    ("qualified", PersonName(None, None, "SI", "17", pseudonym="Sova"), "issuing", ()),
-    ("qualified", PersonName(None, "Novak", "SI", "17"), "issuing", ()),
+    ("advanced", PERSON, "nonqualified", ()),
+    ("advanced", PersonName("Ana", "Novak", "SI", "17"), "nonqualified", ()),
+    ("advanced-qualified", PERSON, "qualified", ()),
+    ("qualified", PERSON, "qualified", ()),
+    ("qualified", PersonName(None, None, "SI", "17", pseudonym="Sova"), "qualified", ()),
+    ("qualified", PersonName(None, "Novak", "SI", "17"), "qualified", ()),
     ("tsu", SERVICE, "infrastructure", ()),
     ("qtsu", SERVICE, "infrastructure", ()),
-    ("ocsp-responder", SERVICE, "issuing", ()),
+    ("ocsp-responder", SERVICE, "qualified", ()),
     ("ocsp-responder", SERVICE, "infrastructure", ()),
     ("trust-list", SERVICE, "infrastructure", ()),
     ("tls-server", SERVER, "infrastructure", ("sign.example.si", "www.example.si")),
@@ -83,11 +83,13 @@ def test_qcp_n_lacks_only_the_device_for_the_strictest_reading() -> None:
 def test_one_time_key_is_certified_in_tokens(token_factory: TokenFactory, tmp_path: Path) -> None:
     """The whole cycle with a real token, and openssl as the judge of certificate and signature."""
     token = token_factory("ca")
-    signer = issuer("issuing", token.generate_signing_key("issuing-ca", KeySpec.P256), since=NOW - timedelta(days=1))
+    signer = issuer(
+        "qualified", token.generate_signing_key("qualified-ca", KeySpec.P256), since=NOW - timedelta(days=1)
+    )
     root = issuer("root", SoftKey(ec.SECP384R1()))
     above = _ca_certificate(root, signer)
-    signer = IssuingKey.of("issuing", above, signer.key)
-    whole = authority({"issuing": signer})
+    signer = IssuingKey.of("qualified", above, signer.key)
+    whole = authority({"qualified": signer})
     with token.one_time_key() as key:
         issued = whole.issue(whole.prepare("advanced-qualified", PERSON, key.public_spki, now=NOW))
         signature = key.sign_digest(hashlib.sha256(b"document").digest())
@@ -135,7 +137,7 @@ def test_certificate_says_what_was_asked() -> None:
     assert f"{read.serial_number:032x}" == issued.serial
     assert read.key_usage_value.native == {"non_repudiation"}
     assert read.ocsp_urls == [URLS.ocsp]
-    assert (issued.issuer, issued.profile) == ("issuing", "qualified")
+    assert (issued.issuer, issued.profile) == ("qualified", "qualified")
 
 
 def test_serial_numbers_are_random_positive_and_at_most_sixteen_octets() -> None:
@@ -162,7 +164,7 @@ def test_hardly_random_serial_numbers_are_drawn_again() -> None:
 @pytest.mark.requirement("SIG-1")
 def test_prepared_is_redeemed_once_by_five_at_a_time() -> None:
     key = SoftKey()
-    whole = authority({"issuing": issuer("issuing", key)})
+    whole = authority({"nonqualified": issuer("nonqualified", key)})
     prepared = whole.prepare("advanced", PERSON, SPKI, now=NOW)
     start = threading.Barrier(5)
 
@@ -251,7 +253,7 @@ def test_token_that_does_not_answer_is_unavailable() -> None:
         def sign_digest(self, digest: bytes) -> bytes:
             raise TokenGone("Plug the token in again.")
 
-    whole = authority({"issuing": issuer("issuing", Gone())})
+    whole = authority({"nonqualified": issuer("nonqualified", Gone())})
     prepared = whole.prepare("advanced", PERSON, SPKI, now=NOW)
     with pytest.raises(Unavailable) as caught:
         whole.issue(prepared)
@@ -265,7 +267,7 @@ def test_certificate_with_a_wrong_signature_does_not_leave() -> None:
         def sign_digest(self, digest: bytes) -> bytes:
             return super().sign_digest(hashlib.sha256(digest).digest())
 
-    whole = authority({"issuing": issuer("issuing", Wrong())})
+    whole = authority({"nonqualified": issuer("nonqualified", Wrong())})
     with pytest.raises(Unavailable) as caught:
         whole.issue(whole.prepare("advanced", PERSON, SPKI, now=NOW))
     assert (caught.value.code, caught.value.facts["rule"]) == ("certificate-unsound", "signature")
@@ -276,7 +278,7 @@ def test_shape_that_breaks_a_rule_is_never_signed() -> None:
     profile = profiles()["advanced"]
     # A profile that was not checked when it was read: the twin shows what the builder makes of it.
     wrong = profile.model_copy(update={"policies": ()})
-    whole = authority({"issuing": issuer("issuing", key)}, known={"advanced": wrong})
+    whole = authority({"nonqualified": issuer("nonqualified", key)}, known={"advanced": wrong})
     with pytest.raises(Unavailable) as caught:
         whole.prepare("advanced", PERSON, SPKI, now=NOW)
     assert (caught.value.code, caught.value.facts["rule"]) == ("certificate-unsound", "policies")
@@ -297,10 +299,10 @@ def test_row_is_what_was_issued(database: Database, clock: SettableClock) -> Non
     with database.write() as session:
         session.add(whole.row(issued, "account-1"))
     with database.read() as session:
-        known = status(session, "issuing", issued.serial)
+        known = status(session, "nonqualified", issued.serial)
         assert known is not None
         assert status(session, "infrastructure", issued.serial) is None
-        assert status(session, "issuing", "00" * 16) is None
+        assert status(session, "nonqualified", "00" * 16) is None
     assert (known.profile, known.not_before, known.not_after) == ("advanced", issued.not_before, issued.not_after)
     assert (known.issued_at, known.revoked) == (clock.now(), False)
 

@@ -19,7 +19,7 @@ from tests.conftest import TokenFactory
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.crl import RevokedCertificate
-from tsp.ca.plan import ENTRIES, CeremonyPlan
+from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
 from tsp.ca.publication import crl_facts
 from tsp.ca.responders import ResponderRenewal
 from tsp.ca.store import CaStore, sha256_hex
@@ -30,7 +30,7 @@ from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, NotFound, Unavailable
 from tsp.core.files import write_private
 
-AUTHORITIES = ("root", "issuing", "infrastructure")
+AUTHORITIES = ("root", *ISSUERS)
 
 
 def openssl(*arguments: str | Path, **options: Any) -> str:
@@ -76,13 +76,13 @@ def test_openssl_accepts_every_artefact(plan: CeremonyPlan, artefacts: Path, tmp
     crl = tmp_path / "crl.pem"
     crl.write_text(openssl("crl", "-inform", "DER", "-in", here / "root.crl"))
     verify = ["verify", "-x509_strict", "-attime", moment, "-CAfile", here / "root.pem"]
-    for name in ("issuing", "infrastructure"):
+    for name in ISSUERS:
         assert openssl(*verify, "-CRLfile", crl, "-crl_check", here / f"{name}.pem").endswith("OK\n")
-    for name in ("tsu", "qtsu", "ocsp-issuing", "ocsp-infrastructure"):
+    for name in ("tsu", "qtsu", "ocsp-qualified", "ocsp-infrastructure"):
         above = here / f"{plan.entries[name].issuer}.pem"
         purpose = ["-purpose", "timestampsign"] if name in ("tsu", "qtsu") else []
         assert openssl(*verify, *purpose, "-untrusted", above, here / f"{name}.pem").endswith("OK\n")
-    assert "OCSP helper : Yes" in openssl("x509", "-in", here / "ocsp-issuing.pem", "-noout", "-purpose")
+    assert "OCSP helper : Yes" in openssl("x509", "-in", here / "ocsp-qualified.pem", "-noout", "-purpose")
 
 
 @pytest.mark.parametrize("arc", [ARC, DEFAULT_ARC])
@@ -123,7 +123,7 @@ def test_broken_ceremony_is_not_taken_up_again(plan: CeremonyPlan, room: Ceremon
         room.tokens["tsu"].generate_signing_key("tsu", KeySpec.P256)
     else:
         room.directory.mkdir()
-        (room.directory / "issuing.pem").write_text("half")
+        (room.directory / "qualified.pem").write_text("half")
     with pytest.raises(Conflict, match="ceremony-unfinished"):
         run_ceremony(plan, room)
     assert not room.tokens["ca"].private_keys()
@@ -141,7 +141,7 @@ def test_root_token_is_closed_afterwards_and_pin_kept_in_a_demo(plan: CeremonyPl
     with pytest.raises(TokenGone):
         room.tokens["root"].signing_key("root-ca")
     assert room.root_pin.exists()
-    assert room.tokens["ca"].signing_key("issuing-ca")
+    assert room.tokens["ca"].signing_key("qualified-ca")
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ def test_unreadable_artefact_is_named(artefacts: Path) -> None:
 
 
 def test_exchanged_certificate_is_found(artefacts: Path) -> None:
-    (artefacts / "tsu.pem").write_bytes((artefacts / "ocsp-issuing.pem").read_bytes())
+    (artefacts / "tsu.pem").write_bytes((artefacts / "ocsp-qualified.pem").read_bytes())
     assert verify_ceremony(artefacts, NOW) == [
         "tsu.pem is not what the transcript says",
         "tsu.pem is not signed by infrastructure",
@@ -211,8 +211,8 @@ def test_missing_and_damaged_stores_are_named(plan: CeremonyPlan, room: Ceremony
     with pytest.raises(NotFound, match="ceremony-missing"):
         CaStore(room.directory)
     run_ceremony(plan, room)
-    (room.directory / "issuing.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    with pytest.raises(Unavailable, match=r"issuing\.pem"):
+    (room.directory / "qualified.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(Unavailable, match=r"qualified\.pem"):
         CaStore(room.directory)
     (room.directory / "transcript.json").write_text("{}")
     with pytest.raises(Unavailable, match="transcript"):
@@ -227,10 +227,8 @@ def test_chains_lead_to_the_root(artefacts: Path) -> None:
         assert chain[-1].dump() == store.root
         for below, above in pairwise(chain):
             assert below.issuer == above.subject
-    assert store.ocsp == {
-        "issuing": store.certificate("ocsp-issuing"),
-        "infrastructure": store.certificate("ocsp-infrastructure"),
-    }
+    assert store.ocsp == {role: store.certificate(f"ocsp-{role}") for role in ISSUERS}
+    assert [len(store.chain(name)) for name in ("root", "qualified", "tsu", "ocsp-nonqualified")] == [1, 2, 3, 3]
 
 
 @pytest.mark.requirement("CA-1")
@@ -273,12 +271,12 @@ def test_responders_are_certified_anew_with_the_same_keys(
     clock.advance(days=80)
     issuers = {
         role: IssuingKey.of(role, before.certificate(role), room.tokens["ca"].signing_key(f"{role}-ca"))
-        for role in ("issuing", "infrastructure")
+        for role in ISSUERS
     }
     authority = Authority(room.profiles, issuers, room.urls, clock, room.randomness)
     rows = renew_responders(room.directory, plan, authority, clock)
     after = CaStore(room.directory)
-    for issuer, row in zip(("issuing", "infrastructure"), rows, strict=True):
+    for issuer, row in zip(ISSUERS, rows, strict=True):
         old, new = (x509.Certificate.load(store.ocsp[issuer]) for store in (before, after))
         assert new.public_key.dump() == old.public_key.dump()
         assert new.subject == old.subject
@@ -296,7 +294,7 @@ def test_responders_are_renewed_by_themselves_well_before_their_end(
     store = CaStore(room.directory)
     issuers = {
         role: IssuingKey.of(role, store.certificate(role), room.tokens["ca"].signing_key(f"{role}-ca"))
-        for role in ("issuing", "infrastructure")
+        for role in ISSUERS
     }
     authority = Authority(room.profiles, issuers, room.urls, clock, room.randomness)
     renewal = ResponderRenewal(room.directory, lambda: plan, authority, database, clock)
@@ -305,7 +303,7 @@ def test_responders_are_renewed_by_themselves_well_before_their_end(
     clock.advance(days=1)
     # Of five that look at the same time one renews.
     with ThreadPoolExecutor(5) as threads:
-        assert sorted(f.result() for f in [threads.submit(renewal.renew) for _ in range(5)]) == [0, 0, 0, 0, 2]
+        assert sorted(f.result() for f in [threads.submit(renewal.renew) for _ in range(5)]) == [0, 0, 0, 0, 3]
     with database.read() as session:
         for issuer, der in CaStore(room.directory).ocsp.items():
             assert der != store.ocsp[issuer]
@@ -327,8 +325,8 @@ def test_a_renewal_that_fails_is_told_and_tried_again(
             stop.set()
         raise Invalid("ceremony-plan-invalid", "There is none.")
 
-    key = IssuingKey.of("issuing", store.issuing, room.tokens["ca"].signing_key("issuing-ca"))
-    authority = Authority(room.profiles, {"issuing": key}, room.urls, clock, room.randomness)
+    key = IssuingKey.of("qualified", store.certificate("qualified"), room.tokens["ca"].signing_key("qualified-ca"))
+    authority = Authority(room.profiles, {"qualified": key}, room.urls, clock, room.randomness)
     clock.advance(days=60)
     ResponderRenewal(room.directory, missing, authority, database, clock, look=timedelta(milliseconds=1)).run(stop)
     assert tries == [2]
@@ -340,7 +338,7 @@ def test_key_in_the_token_must_be_the_one_in_the_certificate(plan: CeremonyPlan,
     run_ceremony(plan, room)
     store = CaStore(room.directory)
     with pytest.raises(Invalid, match="issuer-key-mismatch"):
-        IssuingKey.of("issuing", store.issuing, room.tokens["ca"].signing_key("infrastructure-ca"))
+        IssuingKey.of("qualified", store.certificate("qualified"), room.tokens["ca"].signing_key("infrastructure-ca"))
 
 
 def test_pin_that_others_may_read_is_not_sealed(plan: CeremonyPlan, room: CeremonyRoom, custodian: Any) -> None:

@@ -28,8 +28,8 @@ from tsp.core.errors import Invalid
 
 PROFILES = profiles()
 ISSUERS = {
-    "P256": issuer("issuing", SoftKey()).facts,
-    "P384": issuer("issuing", SoftKey(ec.SECP384R1())).facts,
+    "P256": issuer("qualified", SoftKey()).facts,
+    "P384": issuer("qualified", SoftKey(ec.SECP384R1())).facts,
 }
 KEYS = [SoftKey().public_spki for _ in range(3)]
 NULL = core.Null().dump()
@@ -79,12 +79,12 @@ def status_extensions(name: str) -> list[dict[str, Any]]:
     access.append(
         {
             "access_method": "ca_issuers",
-            "access_location": x509.GeneralName("uniform_resource_identifier", f"{URLS.repository}/issuing.cer"),
+            "access_location": x509.GeneralName("uniform_resource_identifier", f"{URLS.repository}/qualified.cer"),
         }
     )
     found = [extension("1.3.6.1.5.5.7.1.1", x509.AuthorityInfoAccessSyntax(access).dump())]
     if name != "tsu":
-        lists = x509.GeneralName("uniform_resource_identifier", f"{URLS.repository}/issuing.crl")
+        lists = x509.GeneralName("uniform_resource_identifier", f"{URLS.repository}/qualified.crl")
         point = x509.DistributionPoint({"distribution_point": x509.DistributionPointName("full_name", [lists])})
         found.insert(0, extension("2.5.29.31", x509.CRLDistributionPoints([point]).dump()))
         found.append(extension("0.4.0.194121.2.1", NULL))
@@ -247,7 +247,7 @@ def test_issuer_facts_are_read_from_its_certificate() -> None:
     root = issuer("root", SoftKey(ec.SECP384R1()))
     key = SoftKey()
     tbs = build_tbs(PROFILES["subordinate-ca"], root.facts, SERVICE, key.public_spki, 2**100, NOW, URLS)
-    facts = IssuerFacts.of("issuing", assemble(tbs, root.sign(tbs), root.algorithm))
+    facts = IssuerFacts.of("qualified", assemble(tbs, root.sign(tbs), root.algorithm))
     not_before, not_after = validity(PROFILES["subordinate-ca"], NOW)
-    expected = "issuing", SERVICE.der(), key_identifier(key.public_spki), key.public_spki, not_before, not_after
+    expected = "qualified", SERVICE.der(), key_identifier(key.public_spki), key.public_spki, not_before, not_after
     assert facts == IssuerFacts(*expected)

@@ -68,8 +68,8 @@ def test_ceremony_is_held_once_verified_and_registered(run: Run, context: Ceremo
     code, output = run("run")
     assert code == 0
     assert set(json.loads(output)) == {
-        "root.pem", "issuing.pem", "infrastructure.pem", "tsu.pem", "qtsu.pem", "ocsp-issuing.pem",
-        "ocsp-infrastructure.pem", "root.crl",
+        "root.pem", "qualified.pem", "nonqualified.pem", "infrastructure.pem", "tsu.pem", "qtsu.pem",
+        "ocsp-qualified.pem", "ocsp-nonqualified.pem", "ocsp-infrastructure.pem", "root.crl",
     }  # fmt: skip
     assert run("verify") == (0, "All artefacts are what the transcript says.\n")
     transcript = json.loads((context.directory / "transcript.json").read_bytes())
@@ -88,7 +88,7 @@ def test_crl_and_responders_are_renewed(run: Run, context: CeremonyContext, cloc
     before = CaStore(context.directory)
     clock.advance(days=30)
     assert run("renew-crl") == (0, "CRL 2, valid until 2027-12-23T10:00:00+00:00\n")
-    assert run("renew-responders") == (0, "2 certificates renewed; the ocsp role takes them up\n")
+    assert run("renew-responders") == (0, "3 certificates renewed; the ocsp role takes them up\n")
     after = CaStore(context.directory)
     assert crl_facts(after.root_crl)[0] == 2
     assert after.ocsp != before.ocsp
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told(run: Run, context: CeremonyContext) -> None:
         "ca-store-damaged: The ceremony's transcript is missing or damaged. Restore it from its copy.\n",
     )
     run("run")
-    (context.directory / "tsu.pem").write_bytes((context.directory / "issuing.pem").read_bytes())
+    (context.directory / "tsu.pem").write_bytes((context.directory / "qualified.pem").read_bytes())
     code, output = run("verify")
     assert code == 1
     assert "tsu.pem has another key than the ceremony made" in output

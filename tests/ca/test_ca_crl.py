@@ -121,7 +121,7 @@ def _changed(field: str, value: object) -> bytes:
     return _signed(parsed.dump(force=True))
 
 
-OTHER = issuer("issuing")
+OTHER = issuer("qualified")
 BAD = [
     ("crl-parse", b"\x30\x00"),
     ("crl-version", _changed("version", "v1")),

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tests.ca.ca_kit import URLS
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.http import repository_app
-from tsp.ca.plan import CeremonyPlan
+from tsp.ca.plan import ISSUERS, CeremonyPlan
 from tsp.ca.store import CaStore
 from tsp.core.clock import SettableClock
 
@@ -24,7 +24,7 @@ def client(artefacts: Path, clock: SettableClock) -> Iterator[TestClient]:
 
 
 @pytest.mark.requirement("CA-4", "OCSP-2")
-@pytest.mark.parametrize("name", ["root", "issuing", "infrastructure"])
+@pytest.mark.parametrize("name", ["root", *ISSUERS])
 def test_issuer_certificates_are_free_to_fetch(client: TestClient, artefacts: Path, name: str) -> None:
     der = CaStore(artefacts).certificate(name)
     answer = client.get(f"/{name}.cer")
@@ -41,15 +41,15 @@ def test_issuer_certificates_are_free_to_fetch(client: TestClient, artefacts: Pa
 @pytest.mark.requirement("CA-4")
 def test_addresses_in_certificates_lead_here(client: TestClient, artefacts: Path) -> None:
     store = CaStore(artefacts)
-    issuing, unit = (x509.Certificate.load(store.certificate(name)) for name in ("issuing", "tsu"))
-    crl_url = issuing.crl_distribution_points[0].url
+    authority, unit = (x509.Certificate.load(store.certificate(name)) for name in ("qualified", "tsu"))
+    crl_url = authority.crl_distribution_points[0].url
     above = [place["access_location"].native for place in unit.authority_information_access_value][1]
     assert crl_url == f"{URLS.repository}/root.crl"
     assert client.get(crl_url.removeprefix(URLS.repository)).content == store.root_crl
     assert client.get(above.removeprefix(URLS.repository)).content == store.infrastructure
 
 
-@pytest.mark.parametrize(("name", "count"), [("root", 1), ("issuing", 2), ("infrastructure", 2)])
+@pytest.mark.parametrize(("name", "count"), [("root", 1), ("qualified", 2), ("infrastructure", 2)])
 def test_certs_only_message_holds_the_chain(client: TestClient, tmp_path: Path, name: str, count: int) -> None:
     answer = client.get(f"/{name}.p7c")
     assert answer.headers["content-type"] == "application/pkcs7-mime; smime-type=certs-only"
@@ -87,7 +87,7 @@ def test_what_is_known_is_not_sent_again(client: TestClient) -> None:
 
 
 def test_head_is_get_without_a_body(client: TestClient) -> None:
-    get, head = client.get("/issuing.cer"), client.head("/issuing.cer")
+    get, head = client.get("/qualified.cer"), client.head("/qualified.cer")
     assert (head.status_code, head.content) == (200, b"")
     assert dict(head.headers) == dict(get.headers)
     assert head.headers["content-length"] == str(len(get.content))
@@ -109,13 +109,13 @@ def test_only_get_and_head_are_answered(client: TestClient, method: str) -> None
 
 
 def test_renewed_list_is_served_at_once(client: TestClient, artefacts: Path) -> None:
-    before = client.get("/issuing.cer").content
+    before = client.get("/qualified.cer").content
     replacement = (artefacts / "infrastructure.pem").read_bytes()
-    (artefacts / "issuing.pem").write_bytes(replacement)
-    stamp = (artefacts / "issuing.pem").stat().st_mtime_ns + 1
-    os.utime(artefacts / "issuing.pem", ns=(stamp, stamp))
-    assert client.get("/issuing.cer").content != before
-    assert client.get("/issuing.cer").content == client.get("/infrastructure.cer").content
+    (artefacts / "qualified.pem").write_bytes(replacement)
+    stamp = (artefacts / "qualified.pem").stat().st_mtime_ns + 1
+    os.utime(artefacts / "qualified.pem", ns=(stamp, stamp))
+    assert client.get("/qualified.cer").content != before
+    assert client.get("/qualified.cer").content == client.get("/infrastructure.cer").content
 
 
 def test_before_the_ceremony_it_says_so(room: CeremonyRoom, clock: SettableClock, plan: CeremonyPlan) -> None:

@@ -23,7 +23,8 @@ from tsp.core.errors import Unavailable
 PROFILES = profiles()
 ISSUERS = {
     "root": issuer("root", SoftKey(ec.SECP384R1())),
-    "issuing": issuer("issuing"),
+    "qualified": issuer("qualified"),
+    "nonqualified": issuer("nonqualified"),
     "infrastructure": issuer("infrastructure", until=datetime(2040, 1, 1, tzinfo=UTC)),
 }
 SERVER = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "sign.example.si")
@@ -331,17 +332,17 @@ def test_without_names_and_with_a_pseudonym_is_fine() -> None:
 
 
 def signed(issuing: IssuingKey) -> tuple[bytes, Expected]:
-    whole = authority({"issuing": issuing})
-    prepared = whole.prepare("advanced", PERSON, SoftKey().public_spki, now=NOW)
+    whole = authority({"qualified": issuing})
+    prepared = whole.prepare("advanced-qualified", PERSON, SoftKey().public_spki, now=NOW)
     return whole.issue(prepared).der, prepared.expected
 
 
-ISSUED, EXPECTED = signed(ISSUERS["issuing"])
-OTHER_TBS, OTHER = signed(ISSUERS["issuing"])[1].tbs, signed(issuer("issuing"))[1]
+ISSUED, EXPECTED = signed(ISSUERS["qualified"])
+OTHER_TBS, OTHER = signed(ISSUERS["qualified"])[1].tbs, signed(issuer("qualified"))[1]
 
 
 def test_what_was_prepared_passes() -> None:
-    public = check_issued(ISSUED, EXPECTED, ISSUERS["issuing"].public)
+    public = check_issued(ISSUED, EXPECTED, ISSUERS["qualified"].public)
     assert public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == EXPECTED.spki
 
 
@@ -361,18 +362,18 @@ def test_what_was_prepared_passes() -> None:
 )
 def test_other_than_prepared_is_unsound(rule: str, changes: dict[str, Any]) -> None:
     with pytest.raises(Unavailable) as caught:
-        check_issued(ISSUED, dataclasses.replace(EXPECTED, **changes), ISSUERS["issuing"].public)
+        check_issued(ISSUED, dataclasses.replace(EXPECTED, **changes), ISSUERS["qualified"].public)
     assert (caught.value.code, caught.value.facts["rule"]) == ("certificate-unsound", rule)
 
 
 def test_foreign_signature_is_unsound() -> None:
     with pytest.raises(Unavailable) as caught:
-        check_issued(ISSUED, EXPECTED, issuer("issuing").public)
+        check_issued(ISSUED, EXPECTED, issuer("qualified").public)
     assert caught.value.facts["rule"] == "signature"
 
 
 @pytest.mark.parametrize("der", [b"", ISSUED[:-1], ISSUED + b"\x00", b"\x30\x03\x02\x01\x00"])
 def test_unreadable_is_unsound(der: bytes) -> None:
     with pytest.raises(Unavailable) as caught:
-        check_issued(der, EXPECTED, ISSUERS["issuing"].public)
+        check_issued(der, EXPECTED, ISSUERS["qualified"].public)
     assert caught.value.facts["rule"] == "parse"

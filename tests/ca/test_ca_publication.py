@@ -137,9 +137,9 @@ def test_the_repository_serves_it_as_soon_as_it_is_there(
     artefacts: Path, database: Database, clock: SettableClock
 ) -> None:
     with TestClient(repository_app(artefacts, clock)) as client:
-        assert client.get("/issuing.crl").status_code == 404
-        CrlPublisher(artefacts, {"issuing": issuer("issuing")}, database, clock).publish()
-        answer = client.get("/issuing.crl")
-    assert answer.content == (artefacts / "issuing.crl").read_bytes()
+        assert client.get("/qualified.crl").status_code == 404
+        CrlPublisher(artefacts, {"qualified": issuer("qualified")}, database, clock).publish()
+        answer = client.get("/qualified.crl")
+    assert answer.content == (artefacts / "qualified.crl").read_bytes()
     assert answer.headers["content-type"] == "application/pkix-crl"
     assert answer.headers["cache-control"] == "public, max-age=3600, no-transform"

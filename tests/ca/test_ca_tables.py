@@ -32,7 +32,7 @@ def test_revoked_certificate_is_told_and_listed(database: Database) -> None:
     with database.read() as session:
         known = status(session, "root", serial)
         listed = revoked_certificates(session, "root")
-        assert revoked_certificates(session, "issuing") == []
+        assert revoked_certificates(session, "qualified") == []
     assert known is not None
     assert (known.revoked, known.revoked_at, known.reason) == (True, NOW, "cACompromise")
     assert listed == [RevokedCertificate(int(serial, 16), NOW, "cACompromise")]
@@ -56,9 +56,9 @@ def test_revocation_is_final(database: Database) -> None:
 def test_validity_assured_certificate_cannot_be_revoked(database: Database) -> None:
     serial = stored(database, "advanced")
     with pytest.raises(Refused, match="certificate-not-revocable"), database.write() as session:
-        revoke(session, "issuing", serial, "keyCompromise", NOW)
+        revoke(session, "nonqualified", serial, "keyCompromise", NOW)
     with database.read() as session:
-        known = status(session, "issuing", serial)
+        known = status(session, "nonqualified", serial)
     assert known is not None
     assert not known.revoked
 
@@ -66,7 +66,7 @@ def test_validity_assured_certificate_cannot_be_revoked(database: Database) -> N
 def test_unknown_certificates_and_reasons_are_refused(database: Database) -> None:
     serial = stored(database)
     with database.write() as session:
-        for issuer_role, number in (("infrastructure", "00" * 16), ("issuing", serial)):
+        for issuer_role, number in (("infrastructure", "00" * 16), ("qualified", serial)):
             with pytest.raises(NotFound, match="certificate-unknown"):
                 revoke(session, issuer_role, number, "superseded", NOW)
         with pytest.raises(Invalid, match="revocation-reason-unknown"):

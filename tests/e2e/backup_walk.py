@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def let_the_witness_begin_anew(restored: Platform) -> None:
     restored.kill("witness")
     shutil.rmtree(restored.var / "sandbox" / "witness")
     restored.start_witness()
-    restored.kill("log")
+    restored.kill("log", signal.SIGTERM)  # in order: else its lease would stand for its full time
     restored.start_role("log")
     restored.wait_until_up()
 

@@ -173,7 +173,7 @@ def test_a_stranger_asks_for_the_status_of_the_certificate(platform: Platform, s
         signature = PdfFileReader(file).embedded_signatures[0]
         leaf = tmp_path / "leaf.der"
         leaf.write_bytes(signature.signer_cert.dump())
-    issuer = platform.var / "ca" / "issuing.pem"
+    issuer = platform.var / "ca" / "qualified.pem"
     done = run(
         *("openssl", "ocsp", "-issuer", str(issuer), "-cert", str(leaf)),
         *("-url", platform.urls["ocsp"], "-CAfile", str(story.root), "-verify_other", str(issuer)),

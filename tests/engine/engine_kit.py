@@ -19,6 +19,7 @@ from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.certificate import IssuerFacts, key_identifier
 from tsp.ca.names import ServiceName
+from tsp.ca.plan import SUBSCRIBER_ISSUERS
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import SettableClock
@@ -128,14 +129,14 @@ def profiles() -> dict[str, Profile]:
 
 
 def certify_issuer(token: hsm.Token, clock: SettableClock) -> bytes:
-    """Makes the key `issuing-ca` in the token and has a root certify it."""
+    """Makes the key `qualified-ca` in the token and has a root certify it."""
     root = SoftRoot()
     name = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "Enkrat TEST Root CA").der()
     until = datetime(2056, 1, 1, tzinfo=UTC)
     facts = IssuerFacts("root", name, key_identifier(root.public_spki), root.public_spki, NOW, until)
     authority = Authority(profiles(), {"root": IssuingKey(facts, root)}, URLS, clock, SystemRandomness())
-    key = token.generate_signing_key("issuing-ca", hsm.KeySpec.P256)
-    subject = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "Enkrat TEST Issuing CA")
+    key = token.generate_signing_key("qualified-ca", hsm.KeySpec.P256)
+    subject = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "Enkrat TEST CA")
     return authority.issue(authority.prepare("subordinate-ca", subject, key.public_spki, now=NOW, issuer="root")).der
 
 
@@ -164,8 +165,14 @@ class Room:
         return self.directory / "run"
 
     def authority(self) -> Authority:
-        issuing = IssuingKey.of("issuing", self.issuer, self.token.signing_key("issuing-ca"))
-        return Authority(profiles(), {"issuing": issuing}, URLS, self.clock, self.randomness, qscd=True)
+        key = self.token.signing_key("qualified-ca")
+        issuers = {role: IssuingKey.of(role, self.issuer, key) for role in SUBSCRIBER_ISSUERS}
+        return Authority(profiles(), issuers, URLS, self.clock, self.randomness, qscd=True)
+
+    @property
+    def chains(self) -> dict[str, list[bytes]]:
+        """One authority stands for both here."""
+        return {role: [self.issuer] for role in SUBSCRIBER_ISSUERS}
 
     def policy(self, *, qualified: bool = True) -> ActivationPolicy:
         return ActivationPolicy(issuer=ISSUER, levels=default_levels(qualified=qualified))
@@ -179,7 +186,7 @@ class Room:
         with Liveness(self.run, self.randomness) as liveness:
             made: dict[str, Any] = {
                 "database": self.database,
-                "signer": OneTimeSigner(self.token, self.authority(), [self.issuer], self.clock),
+                "signer": OneTimeSigner(self.token, self.authority(), self.chains, self.clock),
                 "activator": self.activator(),
                 "liveness": liveness,
                 "writer": Writer("engine", self.randomness, self.clock),
@@ -192,4 +199,4 @@ class Room:
 
     def one_time_keys(self) -> int:
         """Private keys in the token that are not the authority's."""
-        return sum(key.label != "issuing-ca" for key in self.token.private_keys())
+        return sum(key.label != "qualified-ca" for key in self.token.private_keys())

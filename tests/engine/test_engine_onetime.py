@@ -84,7 +84,7 @@ def test_what_goes_wrong_gives_no_signature_and_leaves_no_key(
     room: Room, provider: Provider, fault: str, code: str
 ) -> None:
     twisted = Twisted(room.token, fault)
-    signer = OneTimeSigner(twisted, room.authority(), [room.issuer], room.clock)
+    signer = OneTimeSigner(twisted, room.authority(), room.chains, room.clock)
     with room.engine(signer=signer) as engine, pytest.raises(Unavailable) as caught:
         engine.sign(provider.request())
     assert caught.value.code == code
@@ -100,7 +100,7 @@ def test_after_an_unproven_end_nothing_is_signed_until_no_key_is_alive(
     room: Room, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     twisted = Twisted(room.token, "not destroyed")
-    signer = OneTimeSigner(twisted, room.authority(), [room.issuer], room.clock)
+    signer = OneTimeSigner(twisted, room.authority(), room.chains, room.clock)
     request = provider.request()
     with room.engine(signer=signer) as engine:
         with pytest.raises(Unavailable, match="key-not-destroyed"):
@@ -123,7 +123,7 @@ def test_one_life_in_order(room: Room) -> None:
         assert steps == [Step.GENERATED]
         planned.append(prepared.serial)
 
-    signer = OneTimeSigner(room.token, room.authority(), [room.issuer], room.clock)
+    signer = OneTimeSigner(room.token, room.authority(), room.chains, room.clock)
     made = signer.sign(ORDER, on_planned=plan, on_step=steps.append)
     assert tuple(steps) == KEY_STEPS
     assert planned == [made.issued.serial]
@@ -137,7 +137,7 @@ def test_a_key_is_not_used_before_its_certificate_is_valid(room: Room) -> None:
         if step is Step.CERTIFIED:
             room.clock.jump(-3600)
 
-    signer = OneTimeSigner(room.token, room.authority(), [room.issuer], room.clock)
+    signer = OneTimeSigner(room.token, room.authority(), room.chains, room.clock)
     with pytest.raises(Unavailable, match="clock-unsound"):
         signer.sign(ORDER, on_planned=lambda _prepared, _spki: None, on_step=clock_set_back)
     assert room.one_time_keys() == 0
@@ -149,7 +149,7 @@ def test_a_plan_that_cannot_be_kept_stops_the_authority(room: Room) -> None:
     def no_database(_prepared: Any, _spki: bytes) -> None:
         raise Unavailable("database-unavailable", "gone")
 
-    signer = OneTimeSigner(room.token, room.authority(), [room.issuer], room.clock)
+    signer = OneTimeSigner(room.token, room.authority(), room.chains, room.clock)
     with pytest.raises(Unavailable, match="database-unavailable"):
         signer.sign(ORDER, on_planned=no_database, on_step=steps.append)
     assert steps == [Step.GENERATED]
@@ -161,6 +161,6 @@ def test_a_token_that_is_gone_has_no_status(room: Room) -> None:
         def private_keys(self) -> list[hsm.KeyHandleInfo]:
             raise TokenGone("the token is gone")
 
-    signer = OneTimeSigner(Gone(room.token, ""), room.authority(), [room.issuer], room.clock)
+    signer = OneTimeSigner(Gone(room.token, ""), room.authority(), room.chains, room.clock)
     with room.engine(signer=signer) as engine, pytest.raises(TspError, match="hsm-unavailable"):
         engine.status()

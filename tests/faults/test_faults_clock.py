@@ -108,7 +108,7 @@ def guarded(room: Room, guard: ClockGuard) -> dict[str, Any]:
     """The parts of an engine whose word depends on the time, as the composition makes them."""
     return {
         "clock": guard,
-        "signer": OneTimeSigner(room.token, room.authority(), [room.issuer], guard),
+        "signer": OneTimeSigner(room.token, room.authority(), room.chains, guard),
         "activator": Activator(room.policy(), room.approval_key, guard),
     }
 

@@ -78,7 +78,7 @@ def _rows(issuing: Ca, infrastructure: Ca) -> tuple[dict[int, bytes], list[Certi
     rows = [
         Certificate(
             serial=serial_text(serial),
-            issuer="infrastructure" if serial == ELSEWHERE else "issuing",
+            issuer="infrastructure" if serial == ELSEWHERE else "qualified",
             profile="advanced",
             subject_ref="account",
             not_before=BEGIN,
@@ -102,7 +102,7 @@ def make_responder(token_factory: TokenFactory, database: Database) -> Iterator[
         issuing, infrastructure = Ca("TEST Issuing", root), Ca("TEST Infrastructure", root)
         token = token_factory("ocsp")
         delegations = []
-        for role, ca in (("issuing", issuing), ("infrastructure", infrastructure)):
+        for role, ca in (("qualified", issuing), ("infrastructure", infrastructure)):
             key = token.generate_signing_key(f"ocsp-{role}", spec)
             delegations.append(Delegation(role, ca.der, ca.ocsp(key.public_spki, **certificate), key))
         certificates, rows = _rows(issuing, infrastructure)

@@ -21,7 +21,7 @@ from tests.ca.ca_kit import URLS, profiles
 from tests.conftest import TokenFactory
 from tests.tsa.conftest import POLICY, TimeStampResp, query
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
-from tsp.ca.plan import load_plan
+from tsp.ca.plan import ISSUERS, load_plan
 from tsp.ca.store import CaStore
 from tsp.ca.upkeep import register
 from tsp.core.clock import SettableClock
@@ -84,7 +84,7 @@ def status(room: CeremonyRoom, store: CaStore, database: Database, certificate: 
     app = ocsp_app(
         delegations=[
             Delegation(role, store.certificate(role), store.ocsp[role], room.tokens["ocsp"].signing_key(f"ocsp-{role}"))
-            for role in ("issuing", "infrastructure")
+            for role in ISSUERS
         ],
         database=database,
         clock=room.clock,

@@ -15,7 +15,7 @@ from tsp.ca.crl import RevokedCertificate, build_tbs_crl
 from tsp.ca.store import CaStore
 from tsp.core.clock import SettableClock
 
-AUTHORITIES = ("root", "issuing", "infrastructure")
+AUTHORITIES = ("root", "qualified", "nonqualified", "infrastructure")
 
 
 @pytest.mark.requirement("CA-4", "OCSP-2")
@@ -50,9 +50,9 @@ def test_page_says_when_a_list_is_overdue(client: TestClient, clock: SettableClo
 def test_page_says_that_an_authority_is_not_good_any_more(
     client: TestClient, artefacts: Path, clock: SettableClock
 ) -> None:
-    assert client.get("/").text.count(">valid now</span>") == 3
+    assert client.get("/").text.count(">valid now</span>") == 4
     clock.advance(days=200 * 366)
-    assert client.get("/").text.count(">expired</span>") == 3
+    assert client.get("/").text.count(">expired</span>") == 4
 
 
 def test_page_is_sent_again_only_where_it_changed(client: TestClient, clock: SettableClock) -> None:
@@ -108,7 +108,7 @@ def test_revoked_authority_is_called_so(client: TestClient, artefacts: Path, clo
     (artefacts / "root.crl").write_bytes(assemble(tbs, root.sign(tbs), root.algorithm))
     text = client.get("/").text
     assert text.count(">revoked</span>") == 1
-    assert text.count(">valid now</span>") == 2
+    assert text.count(">valid now</span>") == 3
 
 
 @pytest.mark.requirement("OCSP-2")

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from tests.conftest import TokenFactory
 from tests.repository.trust_kit import SCHEME, SIGNER_NAME, World, service, xmlsec_accepts
 from tsp.ca.authority import IssuingKey
 from tsp.ca.names import ServiceName
-from tsp.ca.store import ISSUERS, CaStore
+from tsp.ca.plan import ISSUERS
+from tsp.ca.store import CaStore
 from tsp.ca.tables import Certificate
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
@@ -207,26 +209,26 @@ async def _validate(der: bytes, manager: TSPTrustManager) -> None:
 
 @pytest.mark.requirement("TLS-1")
 def test_pyhanko_takes_the_list_as_its_trust_source(world: World) -> None:
-    issuers = {role: issuer(role, SoftKey(ec.SECP384R1())) for role in ("issuing", "infrastructure")}
+    issuers = {role: issuer(role, SoftKey(ec.SECP384R1())) for role in ("qualified", "infrastructure")}
     made = authority(issuers)
-    qualified, other = (_certified(issuers[role]) for role in ("issuing", "infrastructure"))
+    qualified, other = (_certified(issuers[role]) for role in ("qualified", "infrastructure"))
     world.services += [service("CA/QC", qualified, NOW), service("CA/PKC", other, NOW)]
     registry, errors = trust_list_to_registry(published(world).decode(), [x509.Certificate.load(world.certificate)])
     assert errors == []
     known = list(registry.known_certificate_authorities)
-    assert [one.name.dump() for one in known] == [issuers["issuing"].facts.name]
+    assert [one.name.dump() for one in known] == [issuers["qualified"].facts.name]
     manager = TSPTrustManager(registry)
     person = made.issue(made.prepare("qualified", PERSON, SoftKey().public_spki, now=NOW)).der
     asyncio.run(_validate(person, manager))
     with pytest.raises(PathBuildingError):
-        asyncio.run(_validate(world.services[0].certificate, manager))
+        asyncio.run(_validate(world.services[1].certificate, manager))
 
 
 def _certified(key: IssuingKey) -> bytes:
     """A certificate of an authority over its own key, for who looks at name and key alone."""
     common = str(x509.Name.load(key.facts.name).native["common_name"])
     subject = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", common)
-    made = authority({"root": key})
+    made = authority({"root": IssuingKey(replace(key.facts, role="root"), key.key)})
     return made.issue(made.prepare("root-ca", subject, key.facts.spki, now=NOW, issuer="root")).der
 
 

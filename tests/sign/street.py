@@ -28,6 +28,7 @@ from tsp.audit.entries import Writer
 from tsp.audit.package import EvidencePackages
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.http import repository_app
+from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS
 from tsp.ca.store import CaStore
 from tsp.ca.upkeep import register
 from tsp.ca.urls import RepositoryUrls
@@ -306,12 +307,16 @@ def open_street(
         register(session, town.ca, clock.now())
     site_key = town.tokens["site"].signing_key("site-client")
     provider = Provider(clock, dict(public_key(site_key.public_spki).as_dict(private=False)), site=origin, issuer=idp)
-    issuing = IssuingKey.of("issuing", store.issuing, town.tokens["ca"].signing_key("issuing-ca"))
-    authority = Authority(profiles(), {"issuing": issuing}, URLS, clock, randomness, qscd=True)
+    issuers = {
+        role: IssuingKey.of(role, store.certificate(role), town.tokens["ca"].signing_key(f"{role}-ca"))
+        for role in SUBSCRIBER_ISSUERS
+    }
+    authority = Authority(profiles(), issuers, URLS, clock, randomness, qscd=True)
+    chains = {role: [store.certificate(role)] for role in issuers}
     activation = ActivationPolicy(issuer=idp, levels=default_levels(qualified=True))
     engine = Engine(
         database=database,
-        signer=OneTimeSigner(town.tokens["ca"], authority, [store.issuing], clock),
+        signer=OneTimeSigner(town.tokens["ca"], authority, chains, clock),
         activator=Activator(activation, provider.approval_key, clock),
         liveness=stack.enter_context(Liveness(directory / "run", randomness)),
         writer=Writer("engine", randomness, clock),
@@ -337,7 +342,7 @@ def open_street(
     )
     delegations = [
         Delegation(role, store.certificate(role), store.ocsp[role], town.tokens["ocsp"].signing_key(f"ocsp-{role}"))
-        for role in ("issuing", "infrastructure")
+        for role in ISSUERS
     ]
     ocsp = ocsp_app(delegations=delegations, database=database, clock=clock, validity_seconds=3600)
     houses: dict[str, Any] = {

@@ -54,7 +54,11 @@ class WitnessLimits:
 
 
 class WitnessLine:
-    """The line to one witness. `all_names` are all configured witnesses, of which `needed` must co-sign."""
+    """The line to one witness. `all_names` are all configured witnesses, of which `needed` must co-sign.
+
+    A new line shows the newest checkpoint even where it was co-signed before: a log that was put back from
+    an older backup is found out at its start, not when it next grows.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class WitnessLine:
         self._outbound = outbound
         self._writer = writer
         self._clock = clock
+        self._shown = False
         self.limits = limits or WitnessLimits()
 
     @property
@@ -93,7 +98,7 @@ class WitnessLine:
         )
 
     def step(self) -> bool:
-        """One round: True where the witness has co-signed a checkpoint that it did not know.
+        """One round: True where the witness has co-signed a checkpoint.
 
         Raises `Unavailable` (witness-down) and `Invalid` (witness-answer) where it gives no
         cosignature, `Conflict` (log-rewritten, log-shrunken) where it speaks against the log. Each is
@@ -118,6 +123,7 @@ class WitnessLine:
                 old = self._corrected(answer)
                 continue
             self._keep(size, self._read(answer, note))
+            self._shown = True
             return True
         raise Invalid(ANSWER, "The witness names another size each time.", witness=self.name)
 
@@ -132,7 +138,7 @@ class WitnessLine:
             head = self._target(session)
             if head is None or head.note is None or head.size < old:
                 return None
-            if session.get(Cosignature, (head.size, self.name)) is not None:
+            if self._shown and session.get(Cosignature, (head.size, self.name)) is not None:
                 return None
             proof = tree.consistency_proof(old, head.size, public.nodes(session))
             lines = "".join(base64.b64encode(node).decode() + "\n" for node in proof)

@@ -16,6 +16,7 @@ from tsp.audit.installation import log_origin
 from tsp.audit.tables import Entry
 from tsp.audit.verify import verify_database
 from tsp.backup.manifest import Manifest
+from tsp.ca.plan import ISSUERS
 from tsp.ca.store import CaStore
 from tsp.ca.upkeep import verify_ceremony
 from tsp.core.database import Database
@@ -31,12 +32,10 @@ Say = Callable[[str], None]
 
 #: The lasting signature keys that certificates of the ceremony speak of: token and label.
 _CERTIFIED = {
-    "issuing": ("ca", "issuing-ca"),
-    "infrastructure": ("ca", "infrastructure-ca"),
+    **{issuer: ("ca", f"{issuer}-ca") for issuer in ISSUERS},
     "tsu": ("tsu", "tsu"),
     "qtsu": ("qtsu", "qtsu"),
-    "ocsp-issuing": ("ocsp", "ocsp-issuing"),
-    "ocsp-infrastructure": ("ocsp", "ocsp-infrastructure"),
+    **{f"ocsp-{issuer}": ("ocsp", f"ocsp-{issuer}") for issuer in ISSUERS},
 }
 _CHUNK = 500
 _TOLD_EVERY = 1000

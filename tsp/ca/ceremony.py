@@ -23,7 +23,7 @@ from hsm import KeySpec, SigningKey, Token
 from hsm.errors import HsmError
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
 from tsp.ca.certificate import IssuerFacts, key_identifier, validity
-from tsp.ca.plan import ENTRIES, CeremonyPlan
+from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
 from tsp.ca.profiles import Profile
 from tsp.ca.publication import make_crl
 from tsp.ca.store import CRL_FILE, TRANSCRIPT_FILE, sha256_hex, to_pem
@@ -157,7 +157,7 @@ def _certify(
             entry.profile, plan.name(name), keys[name].public_spki, now=now, issuer=entry.issuer
         )
         issued[name] = authority.issue(prepared)
-        if name in ("issuing", "infrastructure"):
+        if name in ISSUERS:
             issuers[name] = IssuingKey.of(name, issued[name].der, keys[name])
     return issued, root
 

@@ -11,11 +11,11 @@ import typer
 from hsm import Token
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony, token_errors
-from tsp.ca.plan import CeremonyPlan, check_plan, load_plan
+from tsp.ca.plan import ISSUERS, CeremonyPlan, check_plan, load_plan
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.publication import crl_facts
 from tsp.ca.revocation import revoked_certificates
-from tsp.ca.store import ISSUERS, CaStore, sha256_hex
+from tsp.ca.store import CaStore, sha256_hex
 from tsp.ca.upkeep import register, renew_responders, renew_root_crl, verify_ceremony
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock

@@ -1,8 +1,9 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
-GET and HEAD of `/root`, `/issuing` and `/infrastructure` with `.cer` (DER), `.pem` and `.p7c` (with its
-chain), of `/root.crl` and `/issuing.crl`. No account, no cookie, no state; a renewed file is served at once.
-What is none of these is for `otherwise`: the repository's pages for people (`tsp.repository`).
+GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
+`.pem` and `.p7c` (with its chain), and of the `.crl` of the root and of those that certify people. No account,
+no cookie, no state; a renewed file is served at once. What is none of these is for `otherwise`: the repository's
+pages for people (`tsp.repository`).
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS
 from tsp.ca.publication import crl_facts
 from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
 from tsp.core.clock import Clock
@@ -25,11 +27,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PUBLISHED = ("root", "issuing", "infrastructure")
+_PUBLISHED = ("root", *ISSUERS)
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
-_LISTS = (CRL_FILE, "issuing.crl")
+_LISTS = (CRL_FILE, *(f"{issuer}.crl" for issuer in SUBSCRIBER_ISSUERS))
 #: What a machine asks for lies directly below the root, with one of these endings.
 _FILE = re.compile(r"/[A-Za-z0-9._-]+\.(cer|pem|p7c|crl)")
 _WATCHED = (*_LISTS, RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))

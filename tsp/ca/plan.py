@@ -1,7 +1,7 @@
 """The plan of the key ceremony, read from one reviewed file (`conf/ceremony.toml`)."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,12 @@ from tsp.ca.tomlfile import Strict, read_toml
 from tsp.core.errors import Invalid
 from tsp.core.settings import Settings
 
+#: The authorities for people and organisations: what the first issues is qualified, what the second issues is not.
+SUBSCRIBER_ISSUERS: Final = ("qualified", "nonqualified")
+#: All authorities below the root, each with a status responder of its own.
+ISSUERS: Final = (*SUBSCRIBER_ISSUERS, "infrastructure")
 #: The artefacts in the order in which they are made; each is also the name of its file.
-ENTRIES = ("root", "issuing", "infrastructure", "tsu", "qtsu", "ocsp-issuing", "ocsp-infrastructure")
+ENTRIES: Final = ("root", *ISSUERS, "tsu", "qtsu", *(f"ocsp-{issuer}" for issuer in ISSUERS))
 _STRENGTH = {"P256": 1, "P384": 2}
 
 
@@ -45,11 +49,13 @@ class CeremonyPlan(Strict):
     crl_days: int = Field(ge=1, le=366)
     organisation: OrganisationSection
     root: Entry
-    issuing: Entry
+    qualified: Entry
+    nonqualified: Entry
     infrastructure: Entry
     tsu: Entry
     qtsu: Entry
-    ocsp_issuing: Entry = Field(alias="ocsp-issuing")
+    ocsp_qualified: Entry = Field(alias="ocsp-qualified")
+    ocsp_nonqualified: Entry = Field(alias="ocsp-nonqualified")
     ocsp_infrastructure: Entry = Field(alias="ocsp-infrastructure")
 
     @property
@@ -80,7 +86,7 @@ class CeremonyPlan(Strict):
     @model_validator(mode="after")
     def _hierarchy_holds(self) -> Self:
         entries = self.entries
-        expected = {"root": "root", "issuing": "root", "infrastructure": "root", "ocsp-issuing": "issuing"}
+        expected = dict.fromkeys(("root", *ISSUERS), "root") | {f"ocsp-{issuer}": issuer for issuer in ISSUERS}
         for name, entry in entries.items():
             if entry.issuer != expected.get(name, "infrastructure"):
                 raise ValueError(f"{name} is issued by {expected.get(name, 'infrastructure')}")

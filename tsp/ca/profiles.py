@@ -13,7 +13,7 @@ from tsp.ca import oids
 from tsp.ca.tomlfile import Strict, read_toml
 from tsp.core.errors import Invalid
 
-IssuerRole = Literal["root", "issuing", "infrastructure"]
+IssuerRole = Literal["root", "qualified", "nonqualified", "infrastructure"]
 KeyName = Literal["P256", "P384"]
 KeyUsage = Literal["digitalSignature", "nonRepudiation", "keyCertSign", "cRLSign"]
 ExtendedKeyUsage = Literal[
@@ -177,6 +177,10 @@ def _check_qualified(profile: Profile) -> None:
         "compliance and a QCP policy belong together",
     )
     _demand(len(qualified) <= 1, "EN 319 411-2, 5.3", "one QCP policy at most")
+    if statements.compliance:
+        _demand(profile.issuers == ("qualified",), "decision 0036", "what is qualified comes from its own authority")
+    elif "OCSPSigning" not in profile.extended_key_usage:
+        _demand("qualified" not in profile.issuers, "decision 0036", "that authority issues what is qualified alone")
     _demand(not statements.sscd or statements.compliance, "EN 319 412-5, 4.2.2", "sscd is for qualified certificates")
     for policy in qualified:
         _demand(

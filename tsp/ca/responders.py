@@ -16,8 +16,8 @@ from typing import Final
 from asn1crypto import x509
 
 from tsp.ca.authority import Authority
-from tsp.ca.plan import CeremonyPlan
-from tsp.ca.store import ISSUERS, CaStore
+from tsp.ca.plan import ISSUERS, CeremonyPlan
+from tsp.ca.store import CaStore
 from tsp.ca.upkeep import renew_responders
 from tsp.core.clock import Clock
 from tsp.core.database import Database

@@ -7,15 +7,13 @@ from asn1crypto import crl, pem, x509
 
 from tsp.ca import oids
 from tsp.ca.certificate import IssuerFacts
-from tsp.ca.plan import ENTRIES
+from tsp.ca.plan import ENTRIES, ISSUERS
 from tsp.core.der import implicit, integer, oid, seq, set_of, tlv
 from tsp.core.errors import NotFound, Unavailable
 
 CRL_FILE = "root.crl"
 TRANSCRIPT_FILE = "transcript.json"
 RENEWALS_FILE = "renewals.json"
-#: The two authorities below the root, which certify others.
-ISSUERS = ("issuing", "infrastructure")
 
 
 def to_pem(certificate: bytes) -> bytes:
@@ -63,11 +61,6 @@ class CaStore:
         return self._certificates["root"]
 
     @property
-    def issuing(self) -> bytes:
-        """The certificate of the authority for one-time keys."""
-        return self._certificates["issuing"]
-
-    @property
     def infrastructure(self) -> bytes:
         """The certificate of the authority for the provider's own services."""
         return self._certificates["infrastructure"]
@@ -97,8 +90,13 @@ class CaStore:
 
     def chain(self, name: str) -> list[bytes]:
         """The certificates from one entry up to the root, the entry's own first."""
-        below = {"root": [], "issuing": ["root"], "infrastructure": ["root"], "ocsp-issuing": ["issuing", "root"]}
-        return [self._certificates[step] for step in [name, *below.get(name, ["infrastructure", "root"])]]
+        if name == "root":
+            steps = [name]
+        elif name in ISSUERS:
+            steps = [name, "root"]
+        else:
+            steps = [name, name.removeprefix("ocsp-") if name.startswith("ocsp-") else "infrastructure", "root"]
+        return [self._certificates[step] for step in steps]
 
     def _certificate(self, name: str) -> bytes:
         try:

@@ -25,7 +25,7 @@ class Certificate(Base):
 
     #: 16 octets as 32 lower-case hexadecimal digits: unique over all issuers.
     serial: Mapped[str] = mapped_column(String(32), primary_key=True)
-    #: Role of the issuer: root, issuing or infrastructure.
+    #: Role of the issuer: root or one of `plan.ISSUERS`.
     issuer: Mapped[str] = mapped_column(String(16))
     profile: Mapped[str] = mapped_column(String(64))
     #: Opaque account id of the person, none for the provider's own certificates.

@@ -17,9 +17,9 @@ from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import TRANSCRIPT_FORM
 from tsp.ca.crl import RevokedCertificate
 from tsp.ca.lint import lint_crl
-from tsp.ca.plan import ENTRIES, CeremonyPlan
+from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
 from tsp.ca.publication import crl_facts, make_crl
-from tsp.ca.store import CRL_FILE, ISSUERS, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, sha256_hex, to_pem
+from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, sha256_hex, to_pem
 from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
@@ -130,8 +130,8 @@ def renew_root_crl(
 def renew_responders(directory: Path, plan: CeremonyPlan, authority: Authority, clock: Clock) -> list[Certificate]:
     """Certifies the responders' keys anew, publishes the certificates in `directory`, and returns their rows.
 
-    The responders' token is not needed: keys and names stay. `authority` has the issuing and the
-    infrastructure key.
+    The responders' token is not needed: keys and names stay. `authority` has the keys of
+    all issuers.
     """
     store, now = CaStore(directory), clock.now()
     rows = []

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from cryptography import x509
 
+from tsp.ca.plan import SUBSCRIBER_ISSUERS
 from tsp.core.database import ping
 from tsp.core.errors import Unavailable
 from tsp.core.migrate import newest_revision, revision
@@ -16,7 +17,10 @@ from tsp.runtime import Runtime
 #: Each CRL, how long it must still be good for, and what to do where it is not.
 _LISTS = (
     ("root", timedelta(days=7), "Renew it: `tsp ceremony renew-crl`, with the root's token."),
-    ("issuing", timedelta(hours=24), "Look why the engine does not publish a new one: its log says so."),
+    *(
+        (issuer, timedelta(hours=24), "Look why the engine does not publish a new one: its log says so.")
+        for issuer in SUBSCRIBER_ISSUERS
+    ),
 )
 
 

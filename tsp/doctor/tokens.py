@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import hsm
 from hsm.errors import HsmError
+from tsp.ca.plan import ISSUERS
 from tsp.core.errors import TspError
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import TOKENS, Runtime, token_label
 
-_LASTING = ("issuing-ca", "infrastructure-ca", "trust-list")
+_LASTING = (*(f"{issuer}-ca" for issuer in ISSUERS), "trust-list")
 _TRIES = {"low": "opens with its PIN; somebody had shown it a wrong one"}
 
 

@@ -25,6 +25,7 @@ from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, record
 from tsp.audit.overview import note_keys_alive
 from tsp.ca.authority import PreparedCertificate
+from tsp.ca.plan import ISSUERS
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Refused, TspError, Unavailable
@@ -41,7 +42,7 @@ from tsp.engine.protocol import EngineStatus, SignatureResult, SignRequest
 log = logging.getLogger("tsp.engine")
 
 #: Lasting keys of the token `ca`; every other private key there is a one-time key that is alive.
-SERVICE_LABELS = frozenset({"issuing-ca", "infrastructure-ca", "trust-list"})
+SERVICE_LABELS = frozenset({*(f"{issuer}-ca" for issuer in ISSUERS), "trust-list"})
 
 
 #: Keys that live at the same time in a batch, and whose certificates are planned in one transaction.

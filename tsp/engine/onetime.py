@@ -4,7 +4,7 @@ One call of `OneTimeSigner.sign` is one life. Whatever ends the call, the key is
 object that the token destroys when the block is left, and that dies with the process.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,13 +93,16 @@ class SignedOnce:
 class OneTimeSigner:
     """Makes one-time keys in `token` and has `authority` certify them.
 
-    `chain` are the authority's certificates (DER) that go into each signature, the issuer's first.
+    `chains` are the certificates (DER) that go into each signature, by the role of its certificate's issuer, whose
+    own comes first.
     """
 
-    def __init__(self, token: OneTimeToken, authority: Authority, chain: Sequence[bytes], clock: Clock) -> None:
+    def __init__(
+        self, token: OneTimeToken, authority: Authority, chains: Mapping[str, Sequence[bytes]], clock: Clock
+    ) -> None:
         self.token = token
         self.authority = authority
-        self._chain = tuple(chain)
+        self._chains = {role: tuple(chain) for role, chain in chains.items()}
         self._clock = clock
 
     def look_ahead(self, profiles: Iterable[str]) -> None:
@@ -108,7 +111,8 @@ class OneTimeSigner:
         Nothing is issued; the public key in the twin is the authority's own.
         """
         nobody = PersonName("Nobody", "Nobody", "ZZ", "0" * 26)
-        spki = IssuerFacts.of("issuing", self._chain[0]).spki
+        role, chain = next(iter(self._chains.items()))
+        spki = IssuerFacts.of(role, chain[0]).spki
         for profile in profiles:
             if self.authority.offers(profile):
                 self.authority.prepare(profile, nobody, spki, now=self._clock.now())
@@ -186,7 +190,7 @@ class OneTimeSigner:
             destruction=record,
             signed_attributes=attributes,
             signature=signature,
-            cms=cms.signed_data(attributes, signature, issued.der, self._chain),
+            cms=cms.signed_data(attributes, signature, issued.der, self._chains[issued.issuer]),
             times=life.times,
         )
 

@@ -8,13 +8,14 @@ from asn1crypto import crl as asn1_crl
 from asn1crypto import x509
 
 from tsp.ca.certificate import key_name
+from tsp.ca.plan import ISSUERS
 from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore, sha256_hex
 
 Status = Literal["valid", "not-yet", "expired", "revoked"]
 
 #: The authorities whose certificates are published, the root first.
-PUBLISHED = ("root", "issuing", "infrastructure")
+PUBLISHED = ("root", *ISSUERS)
 _KEYS = {"P256": "ECDSA P-256", "P384": "ECDSA P-384"}
 
 

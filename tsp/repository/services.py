@@ -8,8 +8,9 @@ from typing import Literal
 from asn1crypto import x509
 
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.plan import ISSUERS
 from tsp.ca.profiles import Profile
-from tsp.ca.store import ISSUERS, CaStore
+from tsp.ca.store import CaStore
 from tsp.core.settings import Urls
 
 TYPES = "http://uri.etsi.org/TrstSvc/Svctype/"

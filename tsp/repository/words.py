@@ -4,7 +4,8 @@ from typing import Final
 
 AUTHORITIES: Final = {
     "root": "Root: certifies the authorities below it and nothing else",
-    "issuing": "Certifies signature keys of people",
+    "qualified": "Issues qualified certificates, and no others",
+    "nonqualified": "Issues certificates that are not qualified to people and organisations",
     "infrastructure": "Certifies the provider's own services: time-stamps, status, servers",
 }
 STATUS: Final = {"valid": "valid now", "not-yet": "not valid yet", "expired": "expired", "revoked": "revoked"}
