@@ -231,26 +231,17 @@ def _stop_signal() -> threading.Event:
 
 
 def _repository(runtime: Runtime, stack: ExitStack) -> App:
-    from tsp.ca.urls import RepositoryUrls
     from tsp.repository.app import repository_app
-    from tsp.repository.installation import library, trust_list_shelf
+    from tsp.repository.installation import shelves
 
     settings = runtime.settings
-    shelf = library(settings, runtime.clock)
+    shown = shelves(settings, runtime.clock)
     # What a demo is, it says at once. In production a person publishes what it promises: `tsp documents build`.
     if settings.demo:
-        shelf.build()
-    elif due := shelf.due():
+        shown.library.build()
+    elif due := shown.library.due():
         log.warning("statements differ from the configuration, run `tsp documents build`: %s", ", ".join(due))
-    places = RepositoryUrls.of(settings).pds
-    return repository_app(
-        _pages(runtime, "repository"),
-        settings.var / "ca",
-        runtime.clock,
-        shelf,
-        places,
-        trust_list_shelf(settings),
-    )
+    return repository_app(_pages(runtime, "repository"), settings.var / "ca", runtime.clock, shown)
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:

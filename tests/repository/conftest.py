@@ -18,18 +18,28 @@ from tsp.core.clock import SettableClock
 from tsp.core.files import write_atomic
 from tsp.core.randomness import Randomness, SystemRandomness
 from tsp.core.settings import Settings, load_settings
-from tsp.repository.app import repository_app
+from tsp.repository.app import Shelves, repository_app
 from tsp.repository.installation import facts
 from tsp.repository.library import Library
+from tsp.repository.samples import SampleShelf
 from tsp.repository.trust_publication import SIGNER_FILE
 from tsp.web import Pages
+from tsp.web.language import Languages
 
+LANGUAGES = Languages()
 ORIGIN = "http://localhost:8405"
 
 
 def make_pages(randomness: Randomness, origin: str = ORIGIN) -> Pages:
     """The frame of the repository's pages."""
-    return Pages(name="Enkrat", face="repository", origin=origin, support="podpora@primer.si", randomness=randomness)
+    return Pages(
+        name="Enkrat",
+        face="repository",
+        origin=origin,
+        support="podpora@primer.si",
+        randomness=randomness,
+        languages=LANGUAGES,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -67,12 +77,19 @@ def settings() -> Settings:
     return load_settings(ROOT / "conf" / "tsp.toml")
 
 
+@pytest.fixture(scope="session")
+def built_library(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The statements of that configuration, published once."""
+    directory = tmp_path_factory.mktemp("statements") / "documents"
+    Library(directory, lambda: facts(settings), SettableClock(NOW)).build()
+    return directory
+
+
 @pytest.fixture
-def library(settings: Settings, clock: SettableClock, tmp_path: Path) -> Library:
-    """The statements of that configuration, published."""
-    made = Library(tmp_path / "documents", lambda: facts(settings), clock)
-    made.build()
-    return made
+def library(settings: Settings, built_library: Path, clock: SettableClock, tmp_path: Path) -> Library:
+    """A copy of them that a test may spoil."""
+    shutil.copytree(built_library, tmp_path / "documents")
+    return Library(tmp_path / "documents", lambda: facts(settings), clock)
 
 
 @pytest.fixture
@@ -85,9 +102,14 @@ def trust_world(tmp_path: Path, clock: SettableClock) -> World:
 
 
 @pytest.fixture
-def client(
-    artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library, trust_world: World
-) -> Iterator[TestClient]:
-    app = repository_app(make_pages(randomness), artefacts, clock, library, PLACES, trust_world.shelf)
+def shelves(library: Library, trust_world: World, tmp_path: Path) -> Shelves:
+    """Everything that the pages show."""
+    titles = {name: profile.title for name, profile in profiles().items()}
+    return Shelves(library, PLACES, trust_world.shelf, SampleShelf(tmp_path / "samples"), titles)
+
+
+@pytest.fixture
+def client(artefacts: Path, clock: SettableClock, randomness: Randomness, shelves: Shelves) -> Iterator[TestClient]:
+    app = repository_app(make_pages(randomness), artefacts, clock, shelves)
     with TestClient(app, base_url=ORIGIN, headers={"accept-language": "en"}) as client:
         yield client

@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.repository.conftest import PLACES, make_pages
-from tests.repository.trust_kit import World
+from tests.repository.conftest import make_pages
 from tests.web.live import SCHEMES, WIDTHS, barriers, chromium, listener, page_of, serving, small_targets, sticks_out
 from tsp.core.clock import SettableClock
 from tsp.core.randomness import Randomness
-from tsp.repository.app import repository_app
-from tsp.repository.library import Library
+from tsp.repository.app import Shelves, repository_app
 
-PAGES = {"/": "home", "/documents/pds": "document", "/trust-list": "trust_list", "/none": "error"}
+PAGES = {
+    "/": "home",
+    "/documents/pds": "document",
+    "/trust-list": "trust_list",
+    "/test-certificates": "test_certificates",
+    "/none": "error",
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +29,9 @@ def browser_app() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def origin(
-    artefacts: Path, clock: SettableClock, randomness: Randomness, library: Library, trust_world: World
-) -> Iterator[str]:
+def origin(artefacts: Path, clock: SettableClock, randomness: Randomness, shelves: Shelves) -> Iterator[str]:
     bound, address = listener()
-    with serving(
-        repository_app(make_pages(randomness, address), artefacts, clock, library, PLACES, trust_world.shelf), bound
-    ):
+    with serving(repository_app(make_pages(randomness, address), artefacts, clock, shelves), bound):
         yield address
 
 

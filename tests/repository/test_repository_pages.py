@@ -35,6 +35,35 @@ def test_every_authority_is_there_with_its_fingerprint_and_files(
     assert ("23. novembra 2026" if language == "sl" else "23 November 2026") in answer.text
 
 
+@pytest.mark.requirement("CA-4")
+def test_earlier_generations_stay_published(client: TestClient, artefacts: Path) -> None:
+    before = client.get("/qualified.cer").content
+    assert client.get("/qualified-2.cer").status_code == 404
+    (artefacts / "qualified-2.pem").write_bytes((artefacts / "nonqualified.pem").read_bytes())
+    (artefacts / "qualified-2.crl").write_bytes((artefacts / "root.crl").read_bytes())
+    for spurious in ("qualified-1.pem", "qualified-02.pem", "other.pem", "transcript.pem"):
+        (artefacts / spurious).write_bytes((artefacts / "nonqualified.pem").read_bytes())
+    text = client.get("/").text
+    assert text.count("earlier key, kept for status") == 1
+    assert text.index('href="/qualified-2.cer"') < text.index('href="/qualified.cer"') < text.index("/nonqualified.cer")
+    assert 'href="/qualified-2.crl"' in text
+    assert client.get("/qualified.cer").content == before
+    assert client.get("/qualified-2.cer").content == client.get("/nonqualified.cer").content
+    assert client.get("/qualified-2.crl").status_code == 200
+    for spurious in ("qualified-1", "qualified-02", "other", "transcript"):
+        assert client.get(f"/{spurious}.cer").status_code == 404
+
+
+def test_a_damaged_file_stops_the_files_and_not_the_words(client: TestClient, artefacts: Path) -> None:
+    (artefacts / "qualified-2.crl").write_bytes(b"half")
+    assert client.get("/root.cer").status_code == 503
+    assert client.get("/").status_code == 200
+    (artefacts / "qualified.pem").write_bytes(b"half")
+    answer = client.get("/")
+    assert answer.status_code == 503
+    assert 'data-page="repository.error"' in answer.text
+
+
 def test_every_link_of_the_page_leads_somewhere(client: TestClient) -> None:
     for path in sorted(set(re.findall(r'href="(/[^"]*)"', client.get("/").text))):
         assert client.get(path.replace("&amp;", "&")).status_code == 200, path

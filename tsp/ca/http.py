@@ -1,9 +1,9 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
-`.pem` and `.p7c` (with its chain), and of the `.crl` of the root and of those that certify people. No account,
-no cookie, no state; a renewed file is served at once. What is none of these is for `otherwise`: the repository's
-pages for people (`tsp.repository`).
+`.pem` and `.p7c` (with its chain), also of every later generation (`/qualified-2`), and of each `.crl` that is
+there. No account, no cookie, no state; a renewed file is served at once. What is none of these is for
+`otherwise`: the repository's pages for people (`tsp.repository`).
 """
 
 import hashlib
@@ -16,25 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
-from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS
+from tsp.ca.plan import ISSUERS
 from tsp.ca.publication import crl_facts
-from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
+from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, from_pem, to_pem
 from tsp.core.clock import Clock
-from tsp.core.errors import TspError, http_status
+from tsp.core.errors import TspError, Unavailable, http_status
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_PUBLISHED = ("root", *ISSUERS)
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
-_LISTS = (CRL_FILE, *(f"{issuer}.crl" for issuer in SUBSCRIBER_ISSUERS))
 #: What a machine asks for lies directly below the root, with one of these endings.
 _FILE = re.compile(r"/[A-Za-z0-9._-]+\.(cer|pem|p7c|crl)")
-_WATCHED = (*_LISTS, RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in _PUBLISHED))
+_WATCHED = (RENEWALS_FILE, TRANSCRIPT_FILE)
+_GENERATION = re.compile(rf"({'|'.join(('root', *ISSUERS))})(?:-([2-9]|[1-9][0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +58,35 @@ class Published:
         return [(name.encode(), value.encode()) for name, value in fields]
 
 
+def generations(directory: Path) -> list[tuple[str, str, int]]:
+    """The authorities whose certificates lie in the ceremony's directory: name, role and number of the generation.
+
+    Ordered by role (the root first), and of each role the newest first. The first generation has the role's name.
+    """
+    names = (_GENERATION.fullmatch(file.stem) for file in directory.glob("*.pem"))
+    found = [(match[0], match[1], int(match[2] or 1)) for match in names if match]
+    order = ("root", *ISSUERS)
+    return sorted(found, key=lambda one: (order.index(one[1]), -one[2]))
+
+
+def lists(directory: Path) -> list[Path]:
+    """The revocation lists that lie in the ceremony's directory, by name."""
+    return sorted(directory.glob("[a-z]*.crl"))
+
+
 class Repository:
     """What is published, read again whenever a file of the ceremony's directory changes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: tuple[tuple[str, int], ...] = ()
         self._published: dict[str, Published] = {}
 
     def find(self, path: str) -> Published | None:
         """The file under this path. Raises the errors of `CaStore` where there is nothing to publish from."""
-        stamp = tuple(self._changed(name) for name in _WATCHED)
+        certificates = (f"{name}.pem" for name, _, _ in generations(self._directory))
+        watched = (*_WATCHED, *certificates, *(file.name for file in lists(self._directory)))
+        stamp = tuple((name, self._changed(name)) for name in watched)
         if stamp != self._stamp:
             self._published = _publish(CaStore(self._directory))
             self._stamp = stamp
@@ -84,21 +101,41 @@ class Repository:
 
 def _publish(store: CaStore) -> dict[str, Published]:
     published: dict[str, Published] = {}
-    for name in _PUBLISHED:
-        der = store.certificate(name)
+    for name, role, _ in generations(store.directory):
+        der = certificate_of(store.directory, name)
         since = IssuerFacts.of(name, der).not_before
         for suffix, media_type, body in (
             ("cer", "application/pkix-cert", der),
             ("pem", "application/pem-certificate-chain", to_pem(der)),
-            ("p7c", "application/pkcs7-mime; smime-type=certs-only", certs_only(store.chain(name))),
+            (
+                "p7c",
+                "application/pkcs7-mime; smime-type=certs-only",
+                certs_only([der] if role == "root" else [der, store.root]),
+            ),
         ):
             published[f"/{name}.{suffix}"] = Published(body, media_type, since, _etag(body))
-    for file in _LISTS:
-        crl = store.crl(file.removesuffix(".crl"))
-        if crl is not None:
+    for file in lists(store.directory):
+        crl = file.read_bytes()
+        try:
             _, this_update, next_update = crl_facts(crl)
-            published[f"/{file}"] = Published(crl, "application/pkix-crl", this_update, _etag(crl), next_update)
+        except (ValueError, TypeError) as error:
+            raise _damaged(file.name) from error
+        published[f"/{file.name}"] = Published(crl, "application/pkix-crl", this_update, _etag(crl), next_update)
     return published
+
+
+def certificate_of(directory: Path, name: str) -> bytes:
+    """The certificate (DER) of one generation; `Unavailable` (ca-store-damaged) where its file holds none."""
+    try:
+        return from_pem((directory / f"{name}.pem").read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(f"{name}.pem") from error
+
+
+def _damaged(file: str) -> Unavailable:
+    return Unavailable(
+        "ca-store-damaged", f"{file} is missing or damaged. Restore it from the ceremony's copy.", file=file
+    )
 
 
 def _etag(body: bytes) -> str:

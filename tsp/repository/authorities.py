@@ -2,32 +2,33 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import x509
 
 from tsp.ca.certificate import key_name
-from tsp.ca.plan import ISSUERS
+from tsp.ca.http import certificate_of, generations, lists
 from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore, sha256_hex
 
 Status = Literal["valid", "not-yet", "expired", "revoked"]
 
-#: The authorities whose certificates are published, the root first.
-PUBLISHED = ("root", *ISSUERS)
 _KEYS = {"P256": "ECDSA P-256", "P384": "ECDSA P-384"}
 
 
 @dataclass(frozen=True, slots=True)
 class CrlOnPage:
-    """A revocation list as it is published now."""
+    """A revocation list as it is published now. `size` in octets."""
 
-    path: str
+    file: str
+    issuer: str
     number: int
     this_update: datetime
     next_update: datetime
-    entries: int
+    size: int
 
     def current(self, now: datetime) -> bool:
         """Whether its next update is still ahead."""
@@ -36,9 +37,11 @@ class CrlOnPage:
 
 @dataclass(frozen=True, slots=True)
 class AuthorityOnPage:
-    """One generation of one authority."""
+    """One generation of one authority. `earlier`: a later one has taken its place, and this one is kept for status."""
 
     name: str
+    role: str
+    earlier: bool
     common_name: str
     fingerprint: str
     serial: str
@@ -47,7 +50,6 @@ class AuthorityOnPage:
     not_after: datetime
     status: Status
     revoked_at: datetime | None
-    crl: CrlOnPage | None
 
     @property
     def files(self) -> tuple[tuple[str, str], ...]:
@@ -62,17 +64,36 @@ def grouped(digest: str) -> str:
 
 
 def authorities(store: CaStore, now: datetime) -> list[AuthorityOnPage]:
-    """Every published authority with its status at `now` and its list."""
-    revoked = _revoked(store.root_crl)
-    return [_authority(store, name, revoked, now) for name in PUBLISHED]
+    """Every authority, of each the newest generation first, with its status at `now`."""
+    revoked, found, seen = _revoked(store.root_crl), [], set[str]()
+    for name, role, _ in generations(store.directory):
+        der = certificate_of(store.directory, name)
+        found.append(_authority(name, role, der, revoked, now, earlier=role in seen))
+        seen.add(role)
+    return found
 
 
-def _authority(store: CaStore, name: str, revoked: dict[int, datetime], now: datetime) -> AuthorityOnPage:
-    der = store.certificate(name)
+def published_lists(directory: Path) -> list[CrlOnPage]:
+    """Every revocation list that is published now; one that cannot be read is left out, as machines get none."""
+    found = []
+    for file in lists(directory):
+        try:
+            stat = file.stat()
+            found.append(_list(file, stat.st_mtime_ns, stat.st_size))
+        except (OSError, ValueError, TypeError):
+            continue
+    return found
+
+
+def _authority(
+    name: str, role: str, der: bytes, revoked: dict[int, datetime], now: datetime, *, earlier: bool
+) -> AuthorityOnPage:
     parsed = x509.Certificate.load(der)
     since = revoked.get(parsed.serial_number)
     return AuthorityOnPage(
         name=name,
+        role=role,
+        earlier=earlier,
         common_name=str(parsed.subject.native["common_name"]),
         fingerprint=grouped(sha256_hex(der)),
         serial=f"{parsed.serial_number:032x}",
@@ -81,7 +102,6 @@ def _authority(store: CaStore, name: str, revoked: dict[int, datetime], now: dat
         not_after=parsed.not_valid_after,
         status=_status(parsed.not_valid_before, parsed.not_valid_after, since, now),
         revoked_at=since,
-        crl=_crl(store, name),
     )
 
 
@@ -98,9 +118,11 @@ def _revoked(crl: bytes) -> dict[int, datetime]:
     return {entry["user_certificate"].native: entry["revocation_date"].native for entry in entries}
 
 
-def _crl(store: CaStore, name: str) -> CrlOnPage | None:
-    der = store.crl(name)
-    if der is None:
-        return None
+@lru_cache(maxsize=64)
+def _list(file: Path, changed: int, size: int) -> CrlOnPage:
+    """A list may have a million entries: it is read once for each time that it changed."""
+    del changed
+    der = file.read_bytes()
     number, this_update, next_update = crl_facts(der)
-    return CrlOnPage(f"/{name}.crl", number, this_update, next_update, len(_revoked(der)))
+    issuer = asn1_crl.CertificateList.load(der).issuer.native["common_name"]
+    return CrlOnPage(file.name, str(issuer), number, this_update, next_update, size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, Protocol
 
 from asn1crypto import x509
@@ -18,8 +19,10 @@ from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings
+from tsp.repository.app import Shelves
 from tsp.repository.facts import LANGUAGES, Facts, Language, facts_of
 from tsp.repository.library import Library
+from tsp.repository.samples import SampleShelf
 from tsp.repository.services import services
 from tsp.repository.trust_publication import ListSigner, TrustListPublisher, TrustListShelf, certified_signer
 from tsp.repository.trustlist import Scheme
@@ -32,6 +35,12 @@ NOTICE: Final = (
 )
 
 
+@cache
+def _languages() -> Languages:
+    """The catalogues are read once for a process, as pages do."""
+    return Languages()
+
+
 class Hands(Protocol):
     """What a process has: a clock and randomness (`tsp.runtime.Runtime`)."""
 
@@ -42,7 +51,7 @@ class Hands(Protocol):
 def facts(settings: Settings) -> Mapping[Language, Facts]:
     """The facts as configuration, profiles and plan say them now."""
     profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
-    return facts_of(settings, profiles, load_plan(settings.path(settings.ceremony)), Languages())
+    return facts_of(settings, profiles, load_plan(settings.path(settings.ceremony)), _languages())
 
 
 def library(settings: Settings, clock: Clock) -> Library:
@@ -55,9 +64,21 @@ def trust_list_shelf(settings: Settings) -> TrustListShelf:
     return TrustListShelf(settings.var / "repository" / "trust-list")
 
 
+def shelves(settings: Settings, clock: Clock) -> Shelves:
+    """What the repository's pages show besides the authorities."""
+    profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
+    return Shelves(
+        library=library(settings, clock),
+        places=RepositoryUrls.of(settings).pds,
+        trust_list=trust_list_shelf(settings),
+        samples=SampleShelf(settings.var / "repository" / "samples"),
+        titles={name: profile.title for name, profile in profiles.items()},
+    )
+
+
 def scheme(settings: Settings) -> Scheme:
     """Who keeps the list, and what it says that it is not."""
-    owner, languages = settings.provider, Languages()
+    owner, languages = settings.provider, _languages()
     known = facts(settings)
     return Scheme(
         operator=owner.organisation,

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from tsp.ca.store import CaStore
 from tsp.core.clock import Clock
 from tsp.repository import words
-from tsp.repository.authorities import authorities
+from tsp.repository.authorities import authorities, published_lists
 from tsp.repository.caching import cacheable
 from tsp.repository.statement_pages import StatementPages
 from tsp.repository.trust_pages import TrustListPages
@@ -39,6 +39,7 @@ class RepositoryPages:
             authorities=authorities(CaStore(self._directory), now),
             statements=self._statements.newest(),
             trust_list=self._trust_list.published,
+            lists=published_lists(self._directory),
             now=now,
             words=words,
         )
