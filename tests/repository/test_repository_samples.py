@@ -1,7 +1,6 @@
 """Test certificates: what lies in their directory is listed and served, and nothing else is."""
 
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,42 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from tests.ca.ca_kit import NOW, SERVICE, SoftKey, authority
+from tests.repository.sample_kit import entry, make_samples
 from tsp.ca.store import to_pem
 from tsp.core.clock import SettableClock
 from tsp.core.errors import TspError
 from tsp.repository.samples import LIST_FILE, SampleShelf
 
 
-def entry(state: str, days: int, **changes: Any) -> dict[str, Any]:
-    """One entry of the list, as `tsp certificate samples` writes it."""
-    name = f"tsu-infrastructure-{state}"
-    begin = NOW - timedelta(days=2)
-    made = {
-        "file": f"{name}.pem",
-        "profile": "tsu",
-        "issuer": "infrastructure",
-        "state": state,
-        "serial": "0f" * 16,
-        "not_before": begin.isoformat(),
-        "not_after": (begin + timedelta(days=days)).isoformat(),
-    }
-    return made | changes
-
-
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
     """A directory with one certificate in each state."""
-    directory = tmp_path / "samples"
-    directory.mkdir(exist_ok=True)
-    made = authority()
-    entries = [entry("revoked", 9), entry("valid", 9), entry("expired", 1)]
-    for one in entries:
-        issued = made.issue(made.prepare("tsu", SERVICE, SoftKey().public_spki, now=NOW))
-        (directory / one["file"]).write_bytes(to_pem(issued.der))
-    (directory / LIST_FILE).write_text(json.dumps(entries))
-    (directory / "secret.pem").write_bytes(b"not listed")
-    return directory
+    make_samples(tmp_path / "samples")
+    return tmp_path / "samples"
 
 
 @pytest.mark.requirement("CA-1")
