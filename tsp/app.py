@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tsp.ca.authority import IssuingKey
     from tsp.ca.responders import ResponderRenewal
     from tsp.ca.store import CaStore
-    from tsp.repository.trust_publication import TrustListPublisher
 
 log = logging.getLogger("tsp")
 
@@ -151,7 +150,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
-    stack.enter_context(_background(trust_list_publisher(settings, token, database, runtime).run, "trust-list"))
+    stack.enter_context(_background(trust_list_publisher(runtime, token, database).run, "trust-list"))
     authority = Authority(
         load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
         issuers,
@@ -231,17 +230,9 @@ def _stop_signal() -> threading.Event:
 
 
 def _repository(runtime: Runtime, stack: ExitStack) -> App:
-    from tsp.repository.app import repository_app
-    from tsp.repository.installation import shelves
+    from tsp.repository.installation import repository
 
-    settings = runtime.settings
-    shown = shelves(settings, runtime.clock)
-    # What a demo is, it says at once. In production a person publishes what it promises: `tsp documents build`.
-    if settings.demo:
-        shown.library.build()
-    elif due := shown.library.due():
-        log.warning("statements differ from the configuration, run `tsp documents build`: %s", ", ".join(due))
-    return repository_app(_pages(runtime, "repository"), settings.var / "ca", runtime.clock, shown)
+    return repository(runtime.settings, _pages(runtime, "repository"), runtime.clock)
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:
@@ -491,22 +482,13 @@ def add_commands(app: typer.Typer) -> None:
         documents_commands(lambda: library(load_settings(), Runtime(load_settings()).clock)), name="documents"
     )
     app.add_typer(
-        trust_list_commands(lambda: _trust_list(Runtime(load_settings())), lambda: trust_list_shelf(load_settings())),
+        trust_list_commands(
+            lambda: publishing(Runtime(load_settings())),
+            lambda: trust_list_shelf(load_settings()),
+        ),
         name="trustlist",
     )
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-
-
-@contextmanager
-def _trust_list(runtime: Runtime) -> Iterator["TrustListPublisher"]:
-    """What signs the trust list, with the token of the authorities open."""
-    from tsp.repository.installation import trust_list_publisher
-
-    with ExitStack() as stack:
-        token = stack.enter_context(runtime.open_token("ca"))
-        database = runtime.database()
-        stack.callback(database.close)
-        yield trust_list_publisher(runtime.settings, token, database, runtime)
 
 
 def ceremony_context(runtime: Runtime) -> CeremonyContext:

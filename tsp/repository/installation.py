@@ -1,6 +1,8 @@
 """What the repository of one installation is made of."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Final, Protocol
@@ -9,6 +11,7 @@ from asn1crypto import x509
 
 from hsm import Token
 from tsp.ca.authority import Authority, IssuingKey
+from tsp.ca.http import App
 from tsp.ca.names import ServiceName
 from tsp.ca.plan import load_plan
 from tsp.ca.profiles import load_profiles
@@ -19,15 +22,17 @@ from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings
-from tsp.repository.app import Shelves
+from tsp.repository.app import Shelves, repository_app
 from tsp.repository.facts import LANGUAGES, Facts, Language, facts_of
 from tsp.repository.library import Library
 from tsp.repository.samples import SampleShelf
 from tsp.repository.services import services
 from tsp.repository.trust_publication import ListSigner, TrustListPublisher, TrustListShelf, certified_signer
 from tsp.repository.trustlist import Scheme
+from tsp.web import Pages
 from tsp.web.language import Languages
 
+log = logging.getLogger("tsp.repository")
 SCHEME_NAME: Final = "Trust list of our services"
 NOTICE: Final = (
     "This is the provider's own list. It is not the trusted list of a Member State, and nothing in it makes a service "
@@ -42,10 +47,33 @@ def _languages() -> Languages:
 
 
 class Hands(Protocol):
-    """What a process has: a clock and randomness (`tsp.runtime.Runtime`)."""
+    """What a process has in its hands (`tsp.runtime.Runtime`)."""
 
+    settings: Settings
     clock: Clock
     randomness: Randomness
+
+    def database(self) -> Database:
+        """The installation's database."""
+        ...
+
+    def open_token(self, name: str) -> Token:
+        """The token of this name, open."""
+        ...
+
+
+def repository(settings: Settings, pages: Pages, clock: Clock) -> App:
+    """The face of an installation.
+
+    What a demo promises it publishes at once. In production a person publishes it (`tsp documents build`), and
+    the log says where the configuration says something else.
+    """
+    shown = shelves(settings, clock)
+    if settings.demo:
+        shown.library.build()
+    elif due := shown.library.due():
+        log.warning("statements differ from the configuration, run `tsp documents build`: %s", ", ".join(due))
+    return repository_app(pages, settings.var / "ca", clock, shown)
 
 
 def facts(settings: Settings) -> Mapping[Language, Facts]:
@@ -97,8 +125,20 @@ def scheme(settings: Settings) -> Scheme:
     )
 
 
-def trust_list_publisher(settings: Settings, token: Token, database: Database, runtime: Hands) -> TrustListPublisher:
+@contextmanager
+def publishing(runtime: Hands) -> Iterator[TrustListPublisher]:
+    """What signs the trust list, with the token of the authorities open for as long as the block lasts."""
+    with runtime.open_token("ca") as token:
+        database = runtime.database()
+        try:
+            yield trust_list_publisher(runtime, token, database)
+        finally:
+            database.close()
+
+
+def trust_list_publisher(runtime: Hands, token: Token, database: Database) -> TrustListPublisher:
     """What keeps the list right, for the process that has the authorities' token open."""
+    settings = runtime.settings
     profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
     shelf, directory = trust_list_shelf(settings), settings.var / "ca"
     owner, plan = settings.provider, load_plan(settings.path(settings.ceremony))
