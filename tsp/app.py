@@ -471,23 +471,13 @@ def add_commands(app: typer.Typer) -> None:
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.commands import ceremony_commands
-    from tsp.repository.commands import documents_commands, trust_list_commands
-    from tsp.repository.installation import library, trust_list_shelf
+    from tsp.repository.commands import add_repository_commands
     from tsp.validate.commands import verify
 
     app.command()(verify)
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
-    app.add_typer(
-        documents_commands(lambda: library(load_settings(), Runtime(load_settings()).clock)), name="documents"
-    )
-    app.add_typer(
-        trust_list_commands(
-            lambda: publishing(Runtime(load_settings())),
-            lambda: trust_list_shelf(load_settings()),
-        ),
-        name="trustlist",
-    )
+    add_repository_commands(app, lambda: Runtime(load_settings()))
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
 
 

@@ -7,18 +7,33 @@ from typing import Annotated
 import typer
 
 from tsp.repository.documents import NAMES
+from tsp.repository.installation import Hands, library, publishing, trust_list_shelf
 from tsp.repository.library import Library
 from tsp.repository.trust_publication import TrustListPublisher, TrustListShelf
 
 
-def documents_commands(library: Callable[[], Library]) -> typer.Typer:
-    """The sub-commands; `library` is asked for when one runs. Errors are `TspError`s, for `tsp` to print."""
+def add_repository_commands(app: typer.Typer, runtime: Callable[[], Hands]) -> None:
+    """Hangs `documents` and `trustlist` under `app`; `runtime` is made when one of them runs."""
+
+    def shelf() -> TrustListShelf:
+        return trust_list_shelf(runtime().settings)
+
+    def statements() -> Library:
+        hands = runtime()
+        return library(hands.settings, hands.clock)
+
+    app.add_typer(documents_commands(statements), name="documents")
+    app.add_typer(trust_list_commands(lambda: publishing(runtime()), shelf), name="trustlist")
+
+
+def documents_commands(shelf_of: Callable[[], Library]) -> typer.Typer:
+    """The sub-commands; `shelf_of` is called when one runs. Errors are `TspError`s, for `tsp` to print."""
     commands = typer.Typer(help="Practice and disclosure statements.", no_args_is_help=True)
 
     @commands.command("build")
     def build() -> None:
         """Publish a new version of each statement whose facts or text changed."""
-        built = library().build()
+        built = shelf_of().build()
         for version in built:
             typer.echo(f"{version.name} version {version.number}, in force from {version.date.isoformat()}")
         if not built:
@@ -27,7 +42,7 @@ def documents_commands(library: Callable[[], Library]) -> typer.Typer:
     @commands.command("list")
     def show() -> None:
         """Show what is published, and what would read differently now; exit code 1 where something would."""
-        shelf = library()
+        shelf = shelf_of()
         due = shelf.due()
         for name in NAMES:
             numbers = shelf.numbers(name)
