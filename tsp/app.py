@@ -218,7 +218,12 @@ def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
     sealer = Sealer(token.aead_key("outbox"), runtime.randomness, "outbox")
     database = runtime.database()
     stack.callback(database.close)
-    Runner(database, sealer, _guarded_clock(runtime), runtime.randomness, senders).run(_stop_signal())
+    clock = _guarded_clock(runtime)
+    mails, texts = (
+        Runner(database, sealer, clock, runtime.randomness, senders, only=channel) for channel in ("mail", "sms")
+    )
+    stack.enter_context(_background(texts.run, "sms"))
+    mails.run(_stop_signal())
 
 
 def _stop_signal() -> threading.Event:
@@ -443,9 +448,21 @@ def _stamper(runtime: Runtime, database: Database) -> CheckpointStamper:
 
 @contextmanager
 def _background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Runs `work(stop)` in a thread for as long as the block lasts."""
+    """Runs `work(stop)` in a thread for as long as the block lasts.
+
+    Where the work ends by an error of its own the process ends in order, to begin anew: it must not live on
+    with a part of its duties.
+    """
     stop = threading.Event()
-    thread = threading.Thread(target=work, args=(stop,), name=name)
+
+    def run() -> None:
+        try:
+            work(stop)
+        except BaseException:
+            log.exception("%s ended by an error; this process ends", name)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=run, name=name)
     thread.start()
     try:
         yield

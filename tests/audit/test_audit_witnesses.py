@@ -22,6 +22,7 @@ from tsp.audit.installation import time_stamp_source, witnesses
 from tsp.audit.stepping import pause
 from tsp.audit.tables import Cosignature, Entry, Publication, Tile, TreeHead, WitnessState, latest_published
 from tsp.audit.tree import leaf_hash
+from tsp.audit.verify import verify_database
 from tsp.audit.witnesses import Witness, WitnessLimits, WitnessLine
 from tsp.core.errors import Conflict, Invalid, NotFound, TspError, Unavailable
 from tsp.core.settings import Witness as WitnessSection
@@ -190,6 +191,27 @@ def test_a_shrunken_log_is_refused_and_the_page_says_so(
     assert "A witness says that this log is not the one that it has co-signed" in page
     assert client.get("/status").json()["alarm"] is True
     assert len(alarms(log)) == 1
+
+
+@pytest.mark.requirement("SIG-6", "EVD-5")
+def test_a_cosignature_that_was_changed_in_the_database_is_caught(
+    log: Log, house: WitnessHouse, line: WitnessLine
+) -> None:
+    for count in (3, 4):
+        log.fill(count)
+        assert line.step()
+    sound = verify_database(log.database, log.key, witnesses=[house.key])
+    assert (sound.sound, sound.cosignatures) == (True, 2)
+    with log.database.write() as session:
+        lines = {row.size: row.line for row in session.scalars(select(Cosignature))}
+        session.execute(update(Cosignature).where(Cosignature.size == 7).values(line=lines[3]))
+    [finding] = verify_database(log.database, log.key, witnesses=[house.key]).findings
+    assert (finding.code, finding.facts) == ("cosignature", {"size": 7, "witness": house.key.name})
+    with log.database.write() as session:
+        session.execute(update(Cosignature).where(Cosignature.size == 7).values(line="— nobody"))
+    assert not verify_database(log.database, log.key, witnesses=[house.key]).sound
+    # What is said by a key that nobody knows is neither counted nor held against the log.
+    assert verify_database(log.database, log.key).sound
 
 
 @pytest.mark.requirement("EVD-2", "EVD-5")

@@ -1,6 +1,7 @@
 """The outbox: in the caller's transaction, sealed, sent once, retried, given up, never late."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -59,9 +60,9 @@ class Office:
     def __init__(self, database: Database, sealer: Sealer, clock: SettableClock, randomness: Randomness) -> None:
         self.database, self.sealer, self.clock, self.randomness = database, sealer, clock, randomness
 
-    def runner(self, sender: Sender) -> Runner:
+    def runner(self, sender: Sender, only: str | None = None) -> Runner:
         senders = {"mail": sender, "sms": sender}
-        return Runner(self.database, self.sealer, self.clock, self.randomness, senders, RULES)
+        return Runner(self.database, self.sealer, self.clock, self.randomness, senders, RULES, only=only)
 
     def states(self) -> dict[str, int]:
         with self.database.read() as session:
@@ -89,6 +90,34 @@ def test_nothing_is_sent_of_a_transaction_that_failed(office: Office, outbox: Ou
         outbox.mail(session, "ana@primer.si", "Koda", "123456", purpose="code")
         _ = 1 // 0
     assert office.runner(Postbox()).run_once() is False
+
+
+@pytest.mark.requirement("OPS-1")
+def test_a_relay_that_does_not_answer_holds_up_its_own_channel_alone(office: Office, outbox: Outbox) -> None:
+    with office.database.write() as session:
+        outbox.mail(session, "ana@primer.si", "Koda", "123456", purpose="code")
+        outbox.mail(session, "eva@primer.si", "Koda", "123457", purpose="code")
+    office.clock.advance(seconds=1)
+    _put(office, outbox)
+    asked, answered = threading.Event(), threading.Event()
+
+    class Slow(Postbox):
+        def send(self, letter: Letter) -> None:
+            asked.set()
+            assert answered.wait(20)
+            super().send(letter)
+
+    relay, gateway = Slow(), Postbox()
+    mails, texts = office.runner(relay, "mail"), office.runner(gateway, "sms")
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(mails.run_once)
+        assert asked.wait(20)
+        assert texts.run_once()
+        assert not texts.run_once()
+        answered.set()
+        assert waiting.result()
+    assert [letter.to for letter in gateway.letters] == ["+38641123456"]
+    assert [letter.to for letter in relay.letters] == ["ana@primer.si"]
 
 
 @pytest.mark.requirement("SEC-1")

@@ -1,14 +1,15 @@
 """`tsp audit`: the log's sub-commands."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tsp.audit.checkpoint import VerifierKey
-from tsp.audit.installation import installed_key
+from tsp.audit.cosignature import CosignerKey
+from tsp.audit.installation import installed_key, witnesses
 from tsp.audit.verify import Fetch, Report, verify_database, verify_public
 from tsp.core.database import Database
 from tsp.core.errors import NotFound, TspError
@@ -51,7 +52,8 @@ def verify(
             internal = frozenset[str]() if key and remember else frozenset(installation().internal)
             report = verify_public(_fetcher(url, internal), verifier, remembered=earlier)
         else:
-            report = _verify_database(db or installation().database_url, verifier, earlier)
+            known = () if db else [witness.key for witness in witnesses(installation())]
+            report = _verify_database(db or installation().database_url, verifier, earlier, known)
         if report.sound and report.note:
             write_atomic(memory, report.note.encode())
     except TspError as error:
@@ -64,10 +66,10 @@ def verify(
     raise typer.Exit(0 if report.sound else 1)
 
 
-def _verify_database(url: str, key: VerifierKey, earlier: str | None) -> Report:
+def _verify_database(url: str, key: VerifierKey, earlier: str | None, known: Sequence[CosignerKey]) -> Report:
     database = Database(url, existing=True)
     try:
-        return verify_database(database, key, remembered=earlier)
+        return verify_database(database, key, remembered=earlier, witnesses=known)
     finally:
         database.close()
 
@@ -87,7 +89,8 @@ def _fetcher(url: str, internal: frozenset[str]) -> Fetch:
 
 def _tell(report: Report, *, compared: bool) -> None:
     counts = f"{report.entries} entries, {report.writers} writers, {report.checkpoints} checkpoints"
-    typer.echo(f"{counts}, size {report.size}")
+    witnessed = f", {report.cosignatures} cosignatures" if report.cosignatures else ""
+    typer.echo(f"{counts}{witnessed}, size {report.size}")
     typer.echo("compared with the remembered checkpoint" if compared else "first look: nothing remembered yet")
     for finding in report.findings:
         facts = " ".join(f"{name}={value}" for name, value in finding.facts.items())

@@ -5,16 +5,17 @@ anybody over HTTP. A checkpoint remembered from an earlier run catches what a lo
 that it was longer once, or another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tsp.audit import public, tables, tiles, tree
-from tsp.audit.checkpoint import Checkpoint, VerifierKey, open_checkpoint
+from tsp.audit.checkpoint import Checkpoint, VerifierKey, open_checkpoint, read_note
+from tsp.audit.cosignature import CosignerKey, cosignature_of
 from tsp.audit.entries import NO_PREVIOUS, Leaf, commitment, parse_leaf, timestamp
-from tsp.audit.tables import Entry, TreeHead, WriterHead
+from tsp.audit.tables import Cosignature, Entry, TreeHead, WriterHead
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, NotFound
 
@@ -32,6 +33,7 @@ class Finding:
     entry-rewritten (an entry is not what its leaf or digest says), entry-missing (a place or a
     writer's number is empty), writer-chain (an entry does not follow its predecessor), tree-root
     (the entries do not give the root that was stated), tile-damaged, checkpoint-signature,
+    cosignature (a stored word of a known witness is not its own, or not over that checkpoint),
     log-shrunk (shorter than what is remembered), log-forked (does not contain what is remembered).
     """
 
@@ -47,6 +49,7 @@ class Report:
     entries: int = 0
     writers: int = 0
     checkpoints: int = 0
+    cosignatures: int = 0
     note: str = ""
     findings: list[Finding] = field(default_factory=list)
 
@@ -147,8 +150,12 @@ class _Tree:
             self._report.add("tile-damaged", level=level, index=index)
 
 
-def verify_database(database: Database, key: VerifierKey, *, remembered: str | None = None) -> Report:
+def verify_database(
+    database: Database, key: VerifierKey, *, remembered: str | None = None, witnesses: Sequence[CosignerKey] = ()
+) -> Report:
     """Recomputes the log of a database. `remembered` is a checkpoint note of an earlier run.
+
+    Of the stored cosignatures those of `witnesses` are verified; of others nothing can be said.
 
     Raises `Invalid` (checkpoint-malformed, checkpoint-signature) where the remembered note is not
     one of this log, and `Unavailable` where the database does not answer. All else is a finding.
@@ -163,6 +170,8 @@ def verify_database(database: Database, key: VerifierKey, *, remembered: str | N
             chains.expected[head.name, head.counter] = head.last
         stored = _Tree(report, lambda level, index: tables.tile_hashes(session, level, index))
         report.size = _state_heads(session, report, stored, key)
+        for witness in witnesses:
+            _check_cosignatures(session, report, witness)
         _remember(report, stored, key, remembered)
         for entry in _placed(session, report):
             _check_entry(report, chains.follow(entry.leaf), entry)
@@ -189,6 +198,27 @@ def _state_heads(session: Session, report: Report, stored: _Tree, key: VerifierK
         except Invalid:
             report.add("checkpoint-signature", size=head.size)
     return size
+
+
+def _check_cosignatures(session: Session, report: Report, witness: CosignerKey) -> None:
+    """Every stored cosignature of one witness's present key against the checkpoint that it stands under."""
+    found = (
+        select(Cosignature.size, Cosignature.line, TreeHead.note)
+        .join(TreeHead, TreeHead.size == Cosignature.size)
+        .where(Cosignature.witness == witness.name)
+        .order_by(Cosignature.size)
+    )
+    for size, line, note in session.execute(found):
+        try:
+            signed = read_note(f"{note}{line}")
+        except Invalid:
+            report.add("cosignature", size=size, witness=witness.name)
+            continue
+        if not signed.of(witness):
+            continue  # by a key that the witness had before
+        report.cosignatures += 1
+        if cosignature_of(signed, witness) is None:
+            report.add("cosignature", size=size, witness=witness.name)
 
 
 def _placed(session: Session, report: Report) -> Iterator[Entry]:

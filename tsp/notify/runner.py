@@ -64,7 +64,8 @@ class RunnerRules:
 class Runner:
     """One sender of messages; `senders` by channel (`mail`, `sms`).
 
-    `on_step` is called after each step (fault tests).
+    With `only` it leaves the messages of other channels to other runners: a relay that is slow to answer
+    then holds up nothing but its own channel. `on_step` is called after each step (fault tests).
     """
 
     def __init__(
@@ -75,12 +76,15 @@ class Runner:
         randomness: Randomness,
         senders: Mapping[str, Sender],
         rules: RunnerRules | None = None,
+        *,
+        only: str | None = None,
         on_step: OnStep[RunnerStep] = unwatched,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._clock = clock
         self._senders = senders
+        self._only = only
         self._rules = rules or RunnerRules()
         self._name = new_id(randomness)
         self._on_step = on_step
@@ -136,19 +140,17 @@ class Runner:
     def _claim(self) -> Message | None:
         """The next due message, now leased to this runner; messages that have expired end here."""
         now = self._clock.now()
+        due = select(Message).where(
+            Message.state == MessageState.WAITING,
+            Message.due <= now,
+            or_(Message.lease_until.is_(None), Message.lease_until <= now),
+        )
+        if self._only is not None:
+            due = due.where(Message.channel == self._only)
+        due = due.order_by(Message.due, Message.created).limit(1).with_for_update(skip_locked=True)
         with self._database.write() as session:
             while True:
-                message = session.scalar(
-                    select(Message)
-                    .where(
-                        Message.state == MessageState.WAITING,
-                        Message.due <= now,
-                        or_(Message.lease_until.is_(None), Message.lease_until <= now),
-                    )
-                    .order_by(Message.due, Message.created)
-                    .limit(1)
-                    .with_for_update(skip_locked=True)
-                )
+                message = session.scalar(due)
                 if message is None:
                     return None
                 if message.expires is not None and message.expires <= now:
