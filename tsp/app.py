@@ -17,15 +17,13 @@ import hsm
 from hsm.probe import is_back
 from tsp.audit.time_stamps import CheckpointStamper
 from tsp.ca.commands import CeremonyContext
-from tsp.ca.upkeep import read_transcript
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
-from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
 from tsp.core.settings import Role, Settings, load_settings, process_name
-from tsp.runtime import TOKEN_OF_ROLE, Runtime
-from tsp.serving import App, inherited_socket, listening_socket, serve
+from tsp.runtime import TOKEN_OF_ROLE, Runtime, require_same_mode
+from tsp.serving import App, inherited_socket, listening_socket, serve, stop_signal
 from tsp.token_watch import TokenWatch
 from tsp.web import Pages
 
@@ -45,7 +43,7 @@ def run_role(role: Role, settings: Settings, *, number: int = 1, fd: int | None 
     """
     runtime = Runtime(settings, number=number)
     configure(role, runtime.clock)
-    _require_same_mode(settings)
+    require_same_mode(settings)
     with ExitStack() as stack:
         if role == "engine":
             _run_engine(runtime, stack)
@@ -55,17 +53,6 @@ def run_role(role: Role, settings: Settings, *, number: int = 1, fd: int | None 
             app = _FACES[role](runtime, stack)
             listener = inherited_socket(fd) if fd is not None else face_socket(settings, role)
             serve(app, role, listener, runtime.troubles)
-
-
-def _require_same_mode(settings: Settings) -> None:
-    """`Refused` (mode-mismatch) where authorities of a demo would serve in production, or the other way round."""
-    made_for = read_transcript(settings.var / "ca")["mode"]
-    if made_for != settings.mode:
-        raise Refused(
-            "mode-mismatch",
-            f"The key ceremony of this installation was held for mode {made_for}, but the configuration says "
-            f"{settings.mode}. Make an installation of its own for each.",
-        )
 
 
 def face_socket(settings: Settings, role: Role) -> socket.socket:
@@ -150,7 +137,9 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
-    stack.enter_context(_background(trust_list_publisher(runtime, token, database).run, "trust-list"))
+    listed = trust_list_publisher(runtime, token, database)
+    listed.look()
+    stack.enter_context(_background(listed.run, "trust-list"))
     authority = Authority(
         load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
         issuers,
@@ -223,15 +212,7 @@ def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
         Runner(database, sealer, clock, runtime.randomness, senders, only=channel) for channel in ("mail", "sms")
     )
     stack.enter_context(_background(texts.run, "sms"))
-    mails.run(_stop_signal())
-
-
-def _stop_signal() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    mails.run(stop_signal())
 
 
 def _repository(runtime: Runtime, stack: ExitStack) -> App:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +26,7 @@ from pyhanko_certvalidator.errors import PathBuildingError
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from hsm.errors import TokenGone
 from tests.ca.ca_kit import NOW, PERSON, SoftKey, authority, issuer, profiles
 from tests.conftest import TokenFactory
 from tests.repository.trust_kit import SCHEME, SIGNER_NAME, World, service, xmlsec_accepts
@@ -303,6 +305,29 @@ def test_what_cannot_be_signed_or_read_leaves_the_standing_issue(world: World, c
         world.publisher.publish()
     assert world.shelf.octets(1) == data
     assert world.shelf.numbers() == [2, 1]
+
+
+def test_a_failure_is_told_and_the_next_look_goes_on(
+    world: World, clock: SettableClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(digest: bytes) -> bytes:
+        raise TokenGone("the token is gone")
+
+    good, world.key.sign_digest = world.key.sign_digest, gone  # type: ignore[method-assign]  # a token that is away
+    world.publisher.look()
+    assert world.shelf.numbers() == []
+    assert "token-unavailable" in caplog.text
+    world.key.sign_digest = good  # type: ignore[method-assign]  # and back
+
+    class Once(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout == 600
+            self.set()
+            return True
+
+    world.publisher.run(Once())
+    assert world.shelf.numbers() == [1]
+    del clock
 
 
 @given(at=st.integers(0, 6000), with_=st.binary(max_size=4))

@@ -125,16 +125,20 @@ class TrustListPublisher:
             return issue
 
     def run(self, stop: threading.Event, look: timedelta = timedelta(minutes=10)) -> None:
-        """Publishes until `stop`. What fails is told in the log and tried again at the next look."""
+        """Looks until `stop`."""
         while not stop.is_set():
-            try:
-                if issue := self.publish():
-                    log.info("published issue %d of the trust list", issue.sequence)
-            except TspError as error:
-                log.error("trust list: %s %s", error.code, error.facts)
-            except OSError as error:
-                log.error("trust list: %s", type(error).__name__)
+            self.look()
             stop.wait(look.total_seconds())
+
+    def look(self) -> None:
+        """Publishes where an issue is due. What fails is told in the log and tried again at the next look."""
+        try:
+            if issue := self.publish():
+                log.info("published issue %d of the trust list", issue.sequence)
+        except TspError as error:
+            log.error("trust list: %s %s", error.code, error.facts)
+        except OSError as error:
+            log.error("trust list: %s", type(error).__name__)
 
     def _signed(self, issue: TrustList, signer: ListSigner, now: datetime) -> bytes:
         try:
