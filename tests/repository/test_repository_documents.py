@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,11 +17,14 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from tests.ca.ca_kit import PERSON, ROOT, SoftKey, authority, profiles
+from tests.repository.conftest import ORIGIN, make_pages
 from tests.requirements_plugin import known_requirements
 from tsp.ca.urls import DEMO_PDS, RepositoryUrls
 from tsp.core.clock import SettableClock
 from tsp.core.errors import Invalid, NotFound, Unavailable
+from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings
+from tsp.repository.app import Shelves, repository_app
 from tsp.repository.commands import documents_commands
 from tsp.repository.documents import NAMES, TEXTS, load_text, statements
 from tsp.repository.facts import LANGUAGES
@@ -258,6 +262,17 @@ def test_certificates_name_a_disclosure_statement_that_is_served(client: TestCli
         title = "PKI disclosure statement" if path.endswith("/en.pdf") else "Razkritvena izjava o potrdilih"
         assert title in text_of(answer.content, tmp_path)
         assert answer.content == client.get(f"/documents/pds.{answer.headers['content-language']}.pdf").content
+
+
+def test_addresses_that_are_no_document_of_ours_change_nothing(
+    artefacts: Path, clock: SettableClock, randomness: Randomness, shelves: Shelves
+) -> None:
+    """A disclosure statement that somebody else serves, in a language that we do not write."""
+    places = {"en": "https://www.example.si/", "de": "https://www.example.si/documents/cps"}
+    app = repository_app(make_pages(randomness), artefacts, clock, replace(shelves, places=places))
+    with TestClient(app, base_url=ORIGIN) as client:
+        assert 'data-page="repository.home"' in client.get("/").text
+        assert 'data-page="repository.document"' in client.get("/documents/cps").text
 
 
 @pytest.mark.requirement("CA-4")

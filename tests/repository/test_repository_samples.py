@@ -27,6 +27,7 @@ def shelf(tmp_path: Path) -> Path:
 def test_every_state_is_listed_and_served(client: TestClient, shelf: Path, clock: SettableClock) -> None:
     page = client.get("/test-certificates")
     assert page.status_code == 200
+    assert page.text.count("Enkrat TEST Infrastructure CA") == 3
     for state, shown in (("valid", "valid now"), ("expired", "expired"), ("revoked", "revoked")):
         assert page.text.count(f">{shown}</span>") == 1
         name = f"tsu-infrastructure-{state}"

@@ -33,7 +33,7 @@ from tests.repository.trust_kit import SCHEME, SIGNER_NAME, World, service, xmls
 from tsp.ca.authority import IssuingKey
 from tsp.ca.names import ServiceName
 from tsp.ca.plan import ISSUERS
-from tsp.ca.store import CaStore
+from tsp.ca.store import CaStore, to_pem
 from tsp.ca.tables import Certificate
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
@@ -199,6 +199,19 @@ def test_services_of_an_installation_and_what_they_are(
     late = services(store, profiles(), settings.urls, lambda _: None, clock.now() + timedelta(days=36500))
     assert {one.status for one in late} == {"withdrawn"}
     assert len(found) == 2 * len(ISSUERS) + 2
+
+
+@pytest.mark.requirement("TLS-1")
+def test_earlier_generations_stay_on_the_list(artefacts: Path, settings: Settings, clock: SettableClock) -> None:
+    key = SoftKey(ec.SECP384R1())
+    (artefacts / "qualified-2.pem").write_bytes(to_pem(_certified(issuer("qualified", key))))
+    found = services(CaStore(artefacts), profiles(), settings.urls, lambda _: None, clock.now())
+    qualified = [one for one in found if one.type == "CA/QC"]
+    assert [one.status for one in qualified] == ["granted", "granted"]
+    assert [one.supply_points for one in qualified] == [
+        (f"{settings.urls.repository}/qualified-2.cer",),
+        (f"{settings.urls.repository}/qualified.cer",),
+    ]
 
 
 # --- a validator that trusts it --------------------------------------------------------------------

@@ -39,7 +39,7 @@ def repository_app(pages: Pages, directory: Path, clock: Clock, shelves: Shelves
     press = Press(pages.languages, pages.name, pages.operator, ZoneInfo("Europe/Ljubljana"), demo=pages.demo)
     statements = StatementPages(pages, shelves.library, press, dict(shelves.places))
     trust_list = TrustListPages(pages, shelves.trust_list)
-    samples = SamplePages(pages, shelves.samples, shelves.titles, clock)
+    samples = SamplePages(pages, shelves.samples, shelves.titles, directory, clock)
     home = RepositoryPages(pages, directory, clock, statements, trust_list)
     people = pages.application([*home.routes(), *statements.routes(), *trust_list.routes(), *samples.routes()])
     return machine_files(directory, clock, people)

@@ -73,6 +73,15 @@ def authorities(store: CaStore, now: datetime) -> list[AuthorityOnPage]:
     return found
 
 
+def common_names(directory: Path) -> dict[str, str]:
+    """What each authority is called, by the name of its generation."""
+    found = {}
+    for name, _, _ in generations(directory):
+        parsed = x509.Certificate.load(certificate_of(directory, name))
+        found[name] = str(parsed.subject.native["common_name"])
+    return found
+
+
 def published_lists(directory: Path) -> list[CrlOnPage]:
     """Every revocation list that is published now; one that cannot be read is left out, as machines get none."""
     found = []

@@ -1,6 +1,7 @@
 """Test certificates over HTTP: a page that lists them, and each as DER and PEM."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from tsp.ca.store import to_pem
 from tsp.core.clock import Clock
 from tsp.core.errors import NotFound
 from tsp.repository import words
+from tsp.repository.authorities import common_names
 from tsp.repository.caching import cacheable
 from tsp.repository.samples import SampleShelf
 from tsp.web import Pages
@@ -20,12 +22,18 @@ _KINDS = {"cer": "application/pkix-cert", "pem": "application/pem-certificate-ch
 
 
 class SamplePages:
-    """`/test-certificates` and the files below it. `titles` are what the profiles are called."""
+    """`/test-certificates` and the files below it. `titles` are what the profiles are called.
 
-    def __init__(self, pages: Pages, shelf: SampleShelf, titles: Mapping[str, str], clock: Clock) -> None:
+    `directory` is the ceremony's, where the authorities' names are read.
+    """
+
+    def __init__(
+        self, pages: Pages, shelf: SampleShelf, titles: Mapping[str, str], directory: Path, clock: Clock
+    ) -> None:
         self._pages = pages
         self._shelf = shelf
         self._titles = dict(titles)
+        self._directory = directory
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -41,6 +49,7 @@ class SamplePages:
             "repository/test_certificates.html",
             samples=self._shelf.samples(),
             titles=self._titles,
+            issuers=common_names(self._directory),
             now=self._clock.now(),
             words=words,
         )

@@ -8,7 +8,7 @@ from typing import Literal
 from asn1crypto import x509
 
 from tsp.ca.certificate import IssuerFacts
-from tsp.ca.plan import ISSUERS
+from tsp.ca.http import certificate_of, generations
 from tsp.ca.profiles import Profile
 from tsp.ca.store import CaStore
 from tsp.core.settings import Urls
@@ -67,11 +67,16 @@ def services(
             Service(kind, {"en": name, "sl": name}, certificate, tuple(points), facts.not_before, gone, purposes)
         )
 
-    for issuer in ISSUERS:
-        purposes = _purposes(profiles, issuer)
-        repository = (f"{urls.repository}/{issuer}.cer",)
-        add("CA/QC" if purposes else "CA/PKC", store.certificate(issuer), repository, purposes)
-        add("Certstatus/OCSP/QC" if purposes else "Certstatus/OCSP", store.ocsp[issuer], (urls.ocsp,))
+    # Earlier generations as well: what they issued is still validated.
+    for name, role, _ in generations(store.directory):
+        if role == "root":
+            continue
+        purposes = _purposes(profiles, role)
+        place = (f"{urls.repository}/{name}.cer",)
+        add("CA/QC" if purposes else "CA/PKC", certificate_of(store.directory, name), place, purposes)
+        if (store.directory / f"ocsp-{name}.pem").exists():
+            responder = certificate_of(store.directory, f"ocsp-{name}")
+            add("Certstatus/OCSP/QC" if purposes else "Certstatus/OCSP", responder, (urls.ocsp,))
     add("TSA/QTST", store.qtsu, (urls.qtsa,))
     add("TSA", store.tsu, (urls.tsa,))
     return found

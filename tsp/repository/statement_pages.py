@@ -36,7 +36,8 @@ class StatementPages:
     def __init__(self, pages: Pages, library: Library, press: Press, places: dict[str, str]) -> None:
         self._pages = pages
         self._library = library
-        self._places = {urlsplit(url).path: language for language, url in places.items()}
+        named = {urlsplit(places[language]).path: language for language in LANGUAGES if language in places}
+        self._places = {path: language for path, language in named.items() if path not in ("", "/")}
         self._pdf = lru_cache(maxsize=32)(press.pdf)
 
     def routes(self) -> list[Route]:
@@ -48,8 +49,7 @@ class StatementPages:
         return [self._library.version(name) for name in NAMES if self._library.numbers(name)]
 
     def _named(self, request: Request) -> Response:
-        language: Language = "sl" if self._places[request.url.path] == "sl" else "en"
-        return self._file(request, self._library.version("pds"), language, _NEWEST)
+        return self._file(request, self._library.version("pds"), self._places[request.url.path], _NEWEST)
 
     def _document(self, request: Request) -> Response:
         file = request.path_params["file"]
