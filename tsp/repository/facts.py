@@ -21,6 +21,8 @@ Language = Literal["sl", "en"]
 LANGUAGES: tuple[Language, ...] = ("sl", "en")
 
 _ALGORITHMS = {"P256": "ECDSA P-256, SHA-256", "P384": "ECDSA P-384, SHA-384"}
+#: How many people a demo needs for its ceremony: nobody's key is in danger.
+_NOBODY = "none, as this is a trial installation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _values(settings: Settings, plan: CeremonyPlan, known: _Written, terms: CrlT
         "ocsp_reuse": known.span(timedelta(seconds=settings.ocsp.reuse_seconds)),
         "keep_documents": f"{settings.sign.keep_days} d",
         "authentication": known.span(timedelta(seconds=settings.engine.authentication_seconds)),
-        "officers": str(max(len(plan.officers), 2 if plan.mode == "production" else 0)),
+        "officers": str(len(plan.officers)) if plan.officers else known.text(_NOBODY),
         "accuracy": f"{settings.tsa.accuracy_ms} ms",
         "qualified_accuracy": f"{settings.qtsa.accuracy_ms} ms",
         "tsa_policy": settings.tsa.policy,
@@ -143,7 +145,7 @@ def _tables(
     lifetimes = [
         (
             text(profile.title),
-            ", ".join(_ALGORITHMS[key] for key in profile.keys if key in _ALGORITHMS) or ", ".join(profile.keys),
+            ", ".join(_ALGORITHMS.get(key, key) for key in profile.keys),
             known.span(timedelta(seconds=profile.lifetime.seconds)),
             _status(profile, known),
         )
