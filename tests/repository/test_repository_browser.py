@@ -1,12 +1,12 @@
 """The repository's pages in a real browser: no barriers, nothing sticks out, nothing that the policy forbids."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
+from tests.ca.ca_kit import ROOT
 from tests.repository.conftest import make_pages
 from tests.repository.sample_kit import make_samples
 from tests.web.live import SCHEMES, WIDTHS, barriers, chromium, listener, page_of, serving, small_targets, sticks_out
@@ -20,6 +20,9 @@ PAGES = {
     "/trust-list": "trust_list",
     "/test-certificates": "test_certificates",
 }
+
+
+SCREENS = ROOT / "var" / "screens"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,5 @@ def test_pages_have_no_barriers(browser_app: Browser, origin: str, width: int, s
             assert barriers(page) == [], path
             assert not sticks_out(page), path
             assert small_targets(page) == [], path
-            if pictures := os.environ.get("PICTURES"):
-                file = f"{name}{path.rpartition('/')[2]}-{width}-{scheme}-{language}.png"
-                page.screenshot(path=Path(pictures) / file, full_page=name != "document")
+            page.screenshot(path=SCREENS / f"repository.{name}-{language}-{width}-{scheme}.png", full_page=True)
         assert complaints == []
