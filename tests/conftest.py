@@ -13,9 +13,11 @@ import pytest
 
 import hsm
 from hsm import softhsm
+from tests.outside_lint import Collector
 from tests.postgresql import Cluster
 from tests.query_plans import Watch
 from tests.zygote import Zygote
+from tsp.ca import authority
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.randomness import Randomness, SystemRandomness
@@ -42,6 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"make_database", "bare_database"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.database)
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Sees every certificate that authorities of this process hand out."""
+    made, checked = Collector(), authority.check_issued
+    authority.check_issued = made.around(checked)
+    yield made
+    authority.check_issued = checked
+
+
+@pytest.fixture(autouse=True)
+def _outside_linter(collector: Collector) -> Iterator[None]:
+    """Whatever a test issues stands before the outside linter (issues are told once for each shape)."""
+    yield
+    assert collector.findings() == [], "the outside linter finds this, and tests/false_findings.py does not explain it"
 
 
 @pytest.fixture

@@ -10,18 +10,16 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-import typer
 from sqlalchemy.orm import Session
 
 import hsm
 from hsm.probe import is_back
 from tsp.audit.time_stamps import CheckpointStamper
-from tsp.ca.commands import CeremonyContext
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
-from tsp.core.settings import Role, Settings, load_settings, process_name
+from tsp.core.settings import Role, Settings, process_name
 from tsp.runtime import TOKEN_OF_ROLE, Runtime, require_same_mode
 from tsp.serving import App, inherited_socket, listening_socket, serve, stop_signal
 from tsp.token_watch import TokenWatch
@@ -137,7 +135,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
-    listed = trust_list_publisher(runtime, token, database)
+    listed = trust_list_publisher(runtime, token, database, writer)
     listed.look()
     stack.enter_context(_background(listed.run, "trust-list"))
     authority = Authority(
@@ -168,7 +166,9 @@ def _responder_renewal(
     runtime: Runtime, store: "CaStore", token: hsm.Token, database: Database, issuers: Mapping[str, "IssuingKey"]
 ) -> "ResponderRenewal":
     """The engine has the keys that certify the OCSP responders; the infrastructure's serves for this alone."""
+    from tsp.audit.entries import Writer
     from tsp.ca.authority import Authority, IssuingKey
+    from tsp.ca.issuance import Issuance
     from tsp.ca.plan import load_plan
     from tsp.ca.profiles import load_profiles
     from tsp.ca.responders import ResponderRenewal
@@ -180,7 +180,9 @@ def _responder_renewal(
     every = {**issuers, "infrastructure": key}
     authority = Authority(profiles, every, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
     plan_file = settings.path(settings.ceremony)
-    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), authority, database, runtime.clock)
+    writer = Writer(process_name("engine", runtime.number), runtime.randomness, runtime.clock)
+    issuance = Issuance(authority, database, runtime.clock, runtime.randomness, writer)
+    return ResponderRenewal(settings.var / "ca", lambda: load_plan(plan_file), issuance, runtime.clock)
 
 
 def qualified(settings: Settings) -> bool:
@@ -462,30 +464,3 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
     "repository": _repository,
     "log": _log,
 }
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Hangs the wings' sub-commands under `tsp`."""
-    from tsp.audit.commands import app as audit_commands
-    from tsp.audit.evidence_commands import app as evidence_commands
-    from tsp.ca.commands import ceremony_commands
-    from tsp.repository.commands import add_repository_commands
-    from tsp.validate.commands import verify
-
-    app.command()(verify)
-    app.add_typer(audit_commands, name="audit")
-    app.add_typer(evidence_commands, name="evidence")
-    add_repository_commands(app, lambda: Runtime(load_settings()))
-    app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-
-
-def ceremony_context(runtime: Runtime) -> CeremonyContext:
-    """What the ceremony works with in this installation."""
-    return CeremonyContext(
-        settings=runtime.settings,
-        open_token=runtime.open_token,
-        root_pin=runtime.settings.var / "pins" / "root.pin",
-        database=runtime.database(),
-        clock=runtime.clock,
-        randomness=runtime.randomness,
-    )

@@ -14,8 +14,8 @@ import hsm
 from hsm import KeySpec, softhsm
 from hsm.errors import HsmError, KeyExists
 from tsp import schema
-from tsp.app import ceremony_context
 from tsp.ca.commands import hold
+from tsp.command_line import ceremony_context
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Unavailable
 from tsp.core.files import write_atomic, write_private

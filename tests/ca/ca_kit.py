@@ -1,12 +1,14 @@
 """An authority with soft keys, and the outside linter, for the tests of the CA."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from asn1crypto import keys
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkilint import etsi, loader, pkix
 from pkilint.etsi.etsi_constants import CertificateType
@@ -35,6 +37,26 @@ URLS = RepositoryUrls(
     {"en": "https://www.example.si/pds-en.pdf", "sl": "https://www.example.si/pds-sl.pdf"},
 )
 PERSON = PersonName("Ančka", "Žnidaršič", "SI", "TINSI-12345678")
+#: The three forms of a person beside the plain one: behind a pseudonym, of an organisation, and both.
+PSEUDONYM = PersonName(None, None, "SI", "17", pseudonym="Sova")
+EMPLOYEE = PersonName(
+    "Ančka",
+    "Žnidaršič",
+    "SI",
+    "TINSI-12345678",
+    organisation="Podjetje d.o.o.",
+    organisation_identifier="VATSI-12345679",
+)
+HIDDEN_EMPLOYEE = PersonName(
+    None,
+    None,
+    "SI",
+    "18",
+    pseudonym="Varuh",
+    organisation="Podjetje d.o.o.",
+    organisation_identifier="NTRSI-1234567000",
+)
+CREATOR = ServiceName("SI", "Podjetje d.o.o.", "VATSI-12345679", "Podjetje d.o.o. TEST")
 SERVICE = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "Enkrat TEST TSU 1")
 
 
@@ -50,6 +72,28 @@ class SoftKey:
         self.signed += 1
         algorithm: hashes.HashAlgorithm = hashes.SHA256() if len(digest) == 32 else hashes.SHA384()
         return self._key.sign(digest, ec.ECDSA(utils.Prehashed(algorithm)))
+
+
+@functools.cache
+def rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    """An RSA key, made once in a process."""
+    return rsa.generate_private_key(65537, bits)
+
+
+def rsa_spki(bits: int = 3072, *, pss: str | None = None) -> bytes:
+    """The public half of `rsa_key`, plain or bound to RSASSA-PSS with this hash."""
+    plain = rsa_key(bits).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if pss is None:
+        return plain
+    info = keys.PublicKeyInfo.load(plain)
+    length = {"sha256": 32, "sha384": 48, "sha512": 64}[pss]
+    parameters = {
+        "hash_algorithm": {"algorithm": pss},
+        "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": {"algorithm": pss}},
+        "salt_length": length,
+    }
+    info["algorithm"] = {"algorithm": "rsassa_pss", "parameters": parameters}
+    return bytes(info.dump(force=True))
 
 
 def profiles(arc: str = ARC) -> dict[str, Profile]:
@@ -86,20 +130,6 @@ def authority(
         randomness or SystemRandomness(),
         qscd=qscd,
     )
-
-
-#: What pkilint finds although the certificate is right; each with the reason. Nothing else may be found.
-EKU_OF_TSU = "etsi.en_319_412_2.gen-4.3.10-1.eku_extension_is_critical"
-FALSE_FINDINGS = {
-    # EN 319 422, 6.4 overrides EN 319 412-2: RFC 3161, 2.3 wants the key purpose of a unit critical.
-    "tsu": {EKU_OF_TSU},
-    "qtsu": {EKU_OF_TSU},
-    # EN 319 412-2, 4.3.11-1A and 4.4.1-1 exempt responders, which the linter does not know.
-    "ocsp-responder": {
-        "etsi.en_319_412_2.gen-4.3.11-2.crldp_extension_missing",
-        "etsi.en_319_412_2.authority_info_access_extension_absent",
-    },
-}
 
 
 def _codes(results: Iterable[Any]) -> set[str]:

@@ -1,5 +1,7 @@
 """The builder against asn1crypto: the same values, encoded by another encoder, give the same octets."""
 
+import hashlib
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +11,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ca.ca_kit import ARC, NOW, PERSON, SERVICE, URLS, SoftKey, issuer, profiles
+from tests.ca.ca_kit import (
+    ARC,
+    CREATOR,
+    EMPLOYEE,
+    HIDDEN_EMPLOYEE,
+    NOW,
+    PERSON,
+    PSEUDONYM,
+    SERVICE,
+    URLS,
+    SoftKey,
+    issuer,
+    profiles,
+    rsa_spki,
+)
 from tsp.ca.certificate import (
     ECDSA_SHA256,
     ECDSA_SHA384,
@@ -23,6 +39,7 @@ from tsp.ca.certificate import (
     validity,
 )
 from tsp.ca.names import PersonName, SubjectName
+from tsp.ca.rsa_keys import weakness
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.errors import Invalid
 
@@ -32,6 +49,7 @@ ISSUERS = {
     "P384": issuer("qualified", SoftKey(ec.SECP384R1())).facts,
 }
 KEYS = [SoftKey().public_spki for _ in range(3)]
+RSA_KEYS = [rsa_spki(), rsa_spki(pss="sha256"), rsa_spki(pss="sha384"), rsa_spki(pss="sha512")]
 NULL = core.Null().dump()
 #: Times before and after the change from UTCTime to GeneralizedTime.
 MOMENTS = st.timedeltas(timedelta(0), timedelta(days=29 * 365)).map(datetime(2026, 1, 1, tzinfo=UTC).__add__)
@@ -87,19 +105,20 @@ def status_extensions(name: str) -> list[dict[str, Any]]:
         lists = x509.GeneralName("uniform_resource_identifier", f"{URLS.repository}/qualified.crl")
         point = x509.DistributionPoint({"distribution_point": x509.DistributionPointName("full_name", [lists])})
         found.insert(0, extension("2.5.29.31", x509.CRLDistributionPoints([point]).dump()))
-        found.append(extension("0.4.0.194121.2.1", NULL))
+        found += [] if name.endswith("seal") else [extension("0.4.0.194121.2.1", NULL)]
     return found
 
 
 def statement_extension(name: str, semantics: bool) -> list[dict[str, Any]]:
     statements: list[dict[str, Any]] = []
-    if semantics:
-        statements.append({"id": "1.3.6.1.5.5.7.11.2", "info": core.Any(Oids(["0.4.0.194121.1.1"]))})
-    if name in ("advanced-qualified", "qualified"):
+    last = 2 if name.endswith("seal") else 1
+    if semantics and name != "tsu":
+        statements.append({"id": "1.3.6.1.5.5.7.11.2", "info": core.Any(Oids([f"0.4.0.194121.1.{last}"]))})
+    if "qualified" in name:
         statements.append({"id": "0.4.0.1862.1.1"})
-        if name == "qualified":
+        if name.startswith("qualified"):
             statements.append({"id": "0.4.0.1862.1.4"})
-        statements.append({"id": "0.4.0.1862.1.6", "info": core.Any(Oids(["0.4.0.1862.1.6.1"]))})
+        statements.append({"id": "0.4.0.1862.1.6", "info": core.Any(Oids([f"0.4.0.1862.1.6.{last}"]))})
         places = Places([{"url": url, "language": language} for language, url in sorted(URLS.pds.items())])
         statements.append({"id": "0.4.0.1862.1.5", "info": core.Any(places)})
     return [extension("1.3.6.1.5.5.7.1.3", Statements(statements).dump())] if statements else []
@@ -109,8 +128,18 @@ POLICIES = {
     "advanced": [f"{ARC}.1.1", "0.4.0.2042.1.3"],
     "advanced-qualified": [f"{ARC}.1.2", "0.4.0.194112.1.0"],
     "qualified": [f"{ARC}.1.3", "0.4.0.194112.1.2"],
+    "advanced-seal": [f"{ARC}.1.4", "0.4.0.2042.1.1"],
+    "advanced-qualified-seal": [f"{ARC}.1.5", "0.4.0.194112.1.1"],
+    "qualified-seal": [f"{ARC}.1.6", "0.4.0.194112.1.3"],
     "tsu": [f"{ARC}.2.1", "0.4.0.2042.1.1"],
 }
+SEALS = ["advanced-seal", "advanced-qualified-seal", "qualified-seal"]
+LIFETIMES = {"tsu": timedelta(days=1461)} | dict.fromkeys(SEALS, timedelta(days=1095))
+
+
+def point(spki: bytes) -> bytes:
+    """What the key identifier is made of: the contents of subjectPublicKey (RFC 7093, 2)."""
+    return bytes(keys.PublicKeyInfo.load(spki)["public_key"].contents[1:])
 
 
 def reference(
@@ -119,11 +148,11 @@ def reference(
     """What the builder should build, written down once more with asn1crypto."""
     algorithm = "sha256_ecdsa" if len(facts.spki) == 91 else "sha384_ecdsa"
     start = start.replace(microsecond=0)
-    lifetime = timedelta(hours=1) if name != "tsu" else timedelta(days=1461)
+    lifetime = LIFETIMES.get(name, timedelta(hours=1))
     usage = {"digital_signature"} if name == "tsu" else {"non_repudiation"}
     extensions = [
         extension("2.5.29.35", x509.AuthorityKeyIdentifier({"key_identifier": facts.key_id}).dump()),
-        extension("2.5.29.14", core.OctetString(key_identifier(spki)).dump()),
+        extension("2.5.29.14", core.OctetString(hashlib.sha256(point(spki)).digest()[:20]).dump()),
         extension("2.5.29.15", x509.KeyUsage(usage).dump(), critical=True),
     ]
     if name == "tsu":
@@ -155,7 +184,7 @@ def reference(
 @given(
     st.sampled_from(["advanced", "advanced-qualified", "qualified"]),
     st.sampled_from(sorted(ISSUERS)),
-    st.sampled_from([PERSON, PersonName("Ana", "Novak", "SI", "17"), PersonName(None, None, "SI", "1", "Sova")]),
+    st.sampled_from([PERSON, PersonName("Ana", "Novak", "SI", "17"), PSEUDONYM, EMPLOYEE, HIDDEN_EMPLOYEE]),
     st.sampled_from(KEYS),
     SERIALS,
     MOMENTS,
@@ -166,6 +195,15 @@ def test_one_time_certificates_are_what_asn1crypto_encodes(
     facts = ISSUERS[strength]
     built = build_tbs(PROFILES[name], facts, subject, spki, serial, start, URLS)
     assert built == reference(name, facts, subject, spki, serial, start).dump()
+
+
+@pytest.mark.requirement("CA-2", "CA-3", "CA-4")
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(SEALS), st.sampled_from([*KEYS, *RSA_KEYS]), SERIALS, MOMENTS)
+def test_seal_certificates_are_what_asn1crypto_encodes(name: str, spki: bytes, serial: int, start: datetime) -> None:
+    facts = ISSUERS["P384"]
+    built = build_tbs(PROFILES[name], facts, CREATOR, spki, serial, start, URLS)
+    assert built == reference(name, facts, CREATOR, spki, serial, start).dump()
 
 
 @pytest.mark.requirement("CA-1", "TSA-1")
@@ -204,6 +242,72 @@ def test_every_key_signs_with_a_digest_of_its_strength() -> None:
     small, large = SoftKey().public_spki, SoftKey(ec.SECP384R1()).public_spki
     assert (key_name(small), algorithm_of(small)) == ("P256", ECDSA_SHA256)
     assert (key_name(large), algorithm_of(large)) == ("P384", ECDSA_SHA384)
+
+
+def test_every_rsa_key_has_the_name_of_its_size_and_binding() -> None:
+    assert [key_name(spki) for spki in RSA_KEYS] == ["RSA3072", "RSA3072-PSS", "RSA3072-PSS", "RSA3072-PSS"]
+    with pytest.raises(Invalid, match="key-unfit"):
+        algorithm_of(RSA_KEYS[0])
+
+
+def _changed_pss(**changes: Any) -> bytes:
+    info = keys.PublicKeyInfo.load(RSA_KEYS[1]).copy()
+    for name, value in changes.items():
+        info["algorithm"]["parameters"][name] = value
+    return bytes(info.dump(force=True))
+
+
+def _other_rsa(modulus: int, exponent: int) -> bytes:
+    return bytes(
+        keys.PublicKeyInfo.wrap(keys.RSAPublicKey({"modulus": modulus, "public_exponent": exponent}), "rsa").dump()
+    )
+
+
+MODULUS = keys.PublicKeyInfo.load(RSA_KEYS[0])["public_key"].parsed["modulus"].native
+
+
+@pytest.mark.requirement("CA-4")
+@pytest.mark.parametrize(
+    "spki",
+    [
+        _changed_pss(salt_length=20),
+        _changed_pss(hash_algorithm={"algorithm": "sha1"}),
+        _changed_pss(mask_gen_algorithm={"algorithm": "mgf1", "parameters": {"algorithm": "sha1"}}),
+        _changed_pss(hash_algorithm={"algorithm": "sha384"}),
+        _other_rsa(MODULUS >> 1024, 65537),
+        _other_rsa(MODULUS << 8, 65537),
+        RSA_KEYS[0] + b"\x00",
+        RSA_KEYS[0][:-1],
+        RSA_KEYS[0].replace(b"\x05\x00", b"\x04\x00", 1),
+    ],
+)
+def test_other_rsa_keys_are_refused(spki: bytes) -> None:
+    with pytest.raises(Invalid, match="key-unfit"):
+        key_name(spki)
+
+
+#: A number without small factors right above the prime 2^1279 - 1.
+NEAR = next(n for n in range(2**1279 + 1, 2**1280, 2) if math.gcd(n, math.factorial(4096)) == 1)
+
+
+@pytest.mark.parametrize(
+    ("modulus", "exponent", "why"),
+    [
+        (MODULUS, 65537, None),
+        (MODULUS, 3, "exponent"),
+        (MODULUS, 65536, "exponent"),
+        (MODULUS, 2**16 - 1, "exponent"),
+        (MODULUS, 2**256 + 1, "exponent"),
+        (MODULUS - 1, 65537, "small-factor"),
+        (MODULUS // 3 * 3, 65537, "small-factor"),
+        ((2**1279 - 1) ** 2, 65537, "near-primes"),
+        ((2**1279 - 1) * NEAR, 65537, "near-primes"),
+        (pow(65537, 4321), 65537, "roca"),
+    ],
+    ids=["fine", "three", "even", "small", "large", "even-modulus", "factor-3", "square", "near", "roca"],
+)
+def test_weak_rsa_keys_are_known(modulus: int, exponent: int, why: str | None) -> None:
+    assert weakness(modulus, exponent) == why
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import typer
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 import hsm
 from hsm import Token, softhsm
 from tests.ca.ca_kit import ROOT
+from tsp.audit.tables import Entry
 from tsp.ca.commands import CeremonyContext, ceremony_commands
+from tsp.ca.plan import ENTRIES
 from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore
 from tsp.ca.tables import status
@@ -78,6 +81,11 @@ def test_ceremony_is_held_once_verified_and_registered(run: Run, context: Ceremo
             known = status(session, facts["issuer"], facts["serial"])
             assert known is not None
             assert (known.profile, known.revoked) == (facts["profile"], False)
+        written = [json.loads(text)["facts"] for text in session.scalars(select(Entry.content).order_by(Entry.id))]
+    assert written == [
+        {"certificate": facts["serial"], "sha256": facts["sha256"]}
+        for facts in (transcript["certificates"][name] for name in ENTRIES)
+    ]
     assert run("register") == (0, "0 certificates registered\n")
     code, output = run("run")
     assert (code, output.split(":")[0]) == (1, "ceremony-done")

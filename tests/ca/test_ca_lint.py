@@ -17,7 +17,7 @@ from tsp.ca.lint import Expected, check_issued, lint_certificate
 from tsp.ca.lint_rules import RULES
 from tsp.ca.names import PersonName, ServiceName
 from tsp.ca.profiles import QcStatements
-from tsp.core.der import seq
+from tsp.core.der import seq, set_of, utf8
 from tsp.core.errors import Unavailable
 
 PROFILES = profiles()
@@ -32,10 +32,11 @@ SERVER = ServiceName("SI", "Enkrat TEST d.o.o.", "VATSI-10000003", "sign.example
 
 def sample(profile: str) -> bytes:
     """A good certificate of the profile."""
-    names = {"tls-server": SERVER, "advanced": PERSON, "advanced-qualified": PERSON, "qualified": PERSON}
+    person = PROFILES[profile].subject == "natural-person"
+    name = PERSON if person else SERVER if profile == "tls-server" else SERVICE
     prepared = authority(ISSUERS).prepare(
         profile,
-        names.get(profile, SERVICE),
+        name,
         SoftKey().public_spki,
         now=NOW,
         issuer=PROFILES[profile].issuers[0],
@@ -133,6 +134,9 @@ PDS = statement(oids.QCS_QC_PDS, made.seq(made.seq(made.ia5("https://a.si"), mad
 VALASSURED = made.extension(oids.EXT_VALASSURED_ST_CERTS, made.NULL)
 NO_REV_AVAIL = made.extension(oids.CE_NO_REV_AVAIL, made.NULL)
 TWO_NAMES = core.Sequence.load(PERSON.der()).contents + core.Sequence.load(SERVICE.der()).contents
+PERSON_PARTS = core.Sequence.load(PERSON.der()).contents
+ORGANISATION_ALONE = set_of(made.seq(made.oid(oids.AT_ORGANIZATION_NAME), utf8("Podjetje d.o.o.")))
+UNMARKED = PersonName(None, None, "SI", "1", pseudonym="Sova").der().replace(b"Sova:PN", b"Sova.si")
 
 BAD = [
     ("version", "advanced", with_field("version", "v1")),
@@ -265,6 +269,37 @@ BAD = [
         "qc-statements",
         "advanced-qualified",
         raw_statements(*QUALIFIED, PDS, statement(oids.QCS_QC_CC_LEGISLATION, made.seq())),
+    ),
+    (
+        "qc-statements",
+        "qualified-seal",
+        with_extension(oids.PE_QC_STATEMENTS, statements(**FULL, sscd=True, semantics="legal")),
+    ),
+    ("qc-type", "qualified", with_subject(SERVICE.der())),
+    ("qc-type", "qualified-seal", with_subject(PERSON.der())),
+    ("qc-type", "qualified-seal", with_extension(oids.PE_QC_STATEMENTS, statements(**FULL, sscd=True))),
+    ("semantics", "advanced", with_subject(PersonName("Ana", "Novak", "SI", "17").der())),
+    ("semantics", "advanced-seal", with_subject(PERSON.der())),
+    ("semantics", "advanced-seal", with_extension(oids.PE_QC_STATEMENTS, statements(semantics="natural"))),
+    ("semantics", "tls-server", with_extension(oids.PE_QC_STATEMENTS, statements(semantics="legal"))),
+    ("pseudonym", "qualified", with_subject(UNMARKED)),
+    ("organisation", "qualified", with_subject(made.tlv(0x30, PERSON_PARTS + ORGANISATION_ALONE))),
+    ("organisation", "operator", with_subject(made.tlv(0x30, PERSON_PARTS + ORGANISATION_ALONE * 2))),
+    (
+        "qc-policy",
+        "qualified-seal",
+        with_extension(oids.CE_CERTIFICATE_POLICIES, made.certificate_policies([oids.QCP_L])),
+    ),
+    (
+        "qc-policy",
+        "advanced-qualified-seal",
+        with_extension(oids.CE_CERTIFICATE_POLICIES, made.certificate_policies([oids.QCP_L_QSCD])),
+    ),
+    ("key-usage", "authentication", with_extension(oids.CE_KEY_USAGE, made.key_usage(["nonRepudiation"]))),
+    (
+        "extended-key-usage",
+        "operator",
+        with_extension(oids.CE_EXT_KEY_USAGE, made.extended_key_usage(["documentSigning"], critical=False)),
     ),
     (
         "qc-policy",

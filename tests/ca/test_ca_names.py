@@ -61,6 +61,39 @@ def test_pseudonym_stands_in_its_own_attribute_and_is_marked() -> None:
     assert name == {"country_name": "SI", "serial_number": "1", "pseudonym": "Sova", "common_name": "Sova:PN"}
 
 
+@pytest.mark.requirement("CA-4")
+@settings(deadline=None)
+@given(WORDS, WORDS)
+def test_person_of_an_organisation_is_encoded_as_asn1crypto_does(surname: str, organisation: str) -> None:
+    name = PersonName(None, surname, "SI", "1", organisation=organisation, organisation_identifier="NTRSI-1234567000")
+    assert name.der() == reference(
+        ("country_name", printable("SI")),
+        ("organization_name", utf8(organisation)),
+        ("organization_identifier", utf8("NTRSI-1234567000")),
+        ("serial_number", printable("1")),
+        ("surname", utf8(surname)),
+        ("common_name", utf8(surname)),
+    )
+
+
+@pytest.mark.requirement("CA-4")
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"organisation": "Podjetje"}, "organisation-incomplete"),
+        ({"organisation_identifier": "VATSI-1"}, "organisation-incomplete"),
+        ({"organisation": "Podjetje", "organisation_identifier": "12345678"}, "organisation-identifier-unfit"),
+        ({"organisation": "VATSI-1", "organisation_identifier": "VATSI-1"}, "organisation-identifier-unfit"),
+        ({"organisation": " ", "organisation_identifier": "VATSI-1"}, "name-unfit"),
+        ({"given_name": None, "pseudonym": "Sova", "common_name": "Sova"}, "pseudonym-unmarked"),
+    ],
+)
+def test_unfit_form_of_a_person_is_refused(values: dict[str, str | None], code: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        PersonName(**({"given_name": "Ana", "surname": None, "country": "SI", "serial_number": "1"} | values))
+    assert caught.value.code == code
+
+
 def test_one_name_and_another_display_form_are_enough() -> None:
     name = x509.Name.load(PersonName(None, "Novak", "SI", "1", common_name="J. Novak").der()).native
     assert name == {"country_name": "SI", "serial_number": "1", "surname": "Novak", "common_name": "J. Novak"}

@@ -1,23 +1,30 @@
 """Profiles: the shipped ones say what the duties ask, and combinations that the standards forbid are refused."""
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ca.ca_kit import ARC, ROOT, profiles
+from tests.ca.ca_kit import ARC, NOW, PERSON, ROOT, SoftKey, authority, etsi_findings, profiles
+from tests.false_findings import unexplained
 from tsp.ca.profiles import load_profiles
+from tsp.ca.revocation import is_validity_assured
 from tsp.core.errors import Invalid
 
 ONE_TIME = ("advanced", "advanced-qualified", "qualified")
+SEALS = ("advanced-qualified-seal", "advanced-seal", "qualified-seal")
 
 
 @pytest.mark.requirement("CA-1", "CA-2", "CA-3")
 def test_shipped_profiles_are_the_kinds_that_the_platform_issues() -> None:
     assert set(profiles()) == {
         *ONE_TIME,
+        *SEALS,
+        "authentication",
         "ocsp-responder",
+        "operator",
         "qtsu",
         "root-ca",
         "subordinate-ca",
@@ -44,6 +51,61 @@ def test_one_time_profiles_claim_what_they_may(name: str, qualified: bool, in_de
     assert profile.key_usage == ("nonRepudiation",)
     status = profile.status
     assert (status.validity_assured, status.ocsp, status.no_rev_avail, status.crl) == (True, True, False, True)
+
+
+@pytest.mark.requirement("CA-2", "CA-3", "CA-4")
+@pytest.mark.parametrize(
+    ("name", "qualified", "in_device", "policy"),
+    [
+        ("advanced-seal", False, False, "0.4.0.2042.1.1"),
+        ("advanced-qualified-seal", True, False, "0.4.0.194112.1.1"),
+        ("qualified-seal", True, True, "0.4.0.194112.1.3"),
+    ],
+)
+def test_seal_profiles_are_of_legal_persons_and_can_be_revoked(
+    name: str, qualified: bool, in_device: bool, policy: str
+) -> None:
+    profile = profiles()[name]
+    assert (profile.qualified, profile.needs_qscd, profile.subject) == (qualified, in_device, "legal-person")
+    assert policy in profile.policies
+    assert profile.revocable
+    assert (profile.status.ocsp, profile.status.crl) == (True, True)
+    assert profile.qc_statements.type == ("eseal" if qualified else None)
+
+
+# The three variants of a short life (EN 319 412-1, 5.2; EN 319 412-2, 4.3.11 and 4.4.1; RFC 9608, 3).
+VARIANTS = {
+    "a": {"validity_assured": True, "no_rev_avail": True, "ocsp": False, "crl": False},
+    "b": {"validity_assured": True, "no_rev_avail": False, "ocsp": True, "crl": True},
+    "c": {"validity_assured": False, "no_rev_avail": False, "ocsp": True, "crl": True},
+}
+
+
+@pytest.mark.requirement("CA-1", "CA-4")
+@pytest.mark.parametrize(("assured", "no_status", "ocsp", "crl"), list(itertools.product((True, False), repeat=4)))
+def test_of_sixteen_ways_to_tell_the_status_the_three_variants_are_allowed(
+    tmp_path: Path, assured: bool, no_status: bool, ocsp: bool, crl: bool
+) -> None:
+    status = {"validity_assured": assured, "no_rev_avail": no_status, "ocsp": ocsp, "crl": crl}
+    _write(tmp_path, "advanced", {f"status.{key}": value for key, value in status.items()})
+    pointers = ocsp or crl
+    allowed = (assured and no_status and not pointers) or (pointers and not no_status)
+    if allowed:
+        assert load_profiles(tmp_path, ARC)["advanced"].revocable is not assured
+        return
+    with pytest.raises(Invalid) as caught:
+        load_profiles(tmp_path, ARC)
+    assert any(clause in caught.value.sentence for clause in ("RFC 9608, 3", "GEN-4.3.11-2A"))
+
+
+@pytest.mark.requirement("CA-4")
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_each_variant_is_issued_and_stands_before_the_outside_linter(tmp_path: Path, variant: str) -> None:
+    _write(tmp_path, "advanced", {f"status.{key}": value for key, value in VARIANTS[variant].items()})
+    whole = authority(known=load_profiles(tmp_path, ARC))
+    issued = whole.issue(whole.prepare("advanced", PERSON, SoftKey().public_spki, now=NOW))
+    assert unexplained(etsi_findings(issued.der), issued.der) == set()
+    assert is_validity_assured(issued.der) is (variant != "c")
 
 
 def test_own_policies_stand_under_the_configured_arc() -> None:
@@ -108,6 +170,25 @@ FORBIDDEN = [
     ("advanced-qualified", {"issuers": ["qualified", "nonqualified"]}, "its own authority"),
     ("advanced", {"issuers": ["qualified"]}, "qualified alone"),
     ("qualified", {"qc_statements.sscd": False}, "-qscd"),
+    ("qualified-seal", {"qc_statements.sscd": False}, "-qscd"),
+    ("qualified-seal", {"qc_statements.type": "esign"}, "esign is for natural persons"),
+    ("qualified-seal", {"qc_statements.semantics": "natural"}, "EN 319 412-1, 5.1"),
+    ("qualified-seal", {"policies": ["0.4.0.194112.1.2"]}, "natural persons"),
+    ("qualified-seal", {"key_usage": ["digitalSignature"]}, "LEG-4.3.1-3"),
+    ("qualified-seal", {"status.ocsp": False, "status.crl": False}, "GEN-4.3.11-2A"),
+    ("qualified-seal", {"status.validity_assured": True}, "GEN-6.6.1-05"),
+    ("advanced-qualified-seal", {"policies": ["0.4.0.194112.1.3"]}, "-qscd"),
+    ("advanced-qualified-seal", {"qc_statements.type": None}, "states its type"),
+    ("advanced-seal", {"policies": ["0.4.0.194112.1.1"]}, "QCS-5.2-2"),
+    ("advanced-seal", {"policies": ["0.4.0.2042.1.1", "0.4.0.2042.1.3"]}, "GEN-6.3.3-12"),
+    ("advanced-seal", {"keys": ["RSA2048"]}, "keys"),
+    ("qualified", {"qc_statements.type": "eseal"}, "esign is for natural persons"),
+    ("qualified", {"qc_statements.semantics": "legal"}, "EN 319 412-1, 5.1"),
+    ("advanced", {"extended_key_usage": []}, "says what it is for"),
+    ("authentication", {"key_usage": ["nonRepudiation"]}, "type C"),
+    ("authentication", {"key_usage": ["nonRepudiation", "digitalSignature"]}, "type C"),
+    ("authentication", {"extended_key_usage": ["clientAuth", "documentSigning"]}, "NAT-4.3.2"),
+    ("operator", {"extended_key_usage": ["clientAuth", "emailProtection"]}, "stand alone"),
     ("tsu", {"extended_key_usage": ["timeStamping", "serverAuth"], "host_names": True}, "RFC 3161"),
     ("tsu", {"private_key_days": 1461}, "TIS-7.6.7-04"),
     ("tsu", {"private_key_days": None}, "TIS-7.6.7-04"),
@@ -136,7 +217,20 @@ def test_forbidden_combination_is_refused(tmp_path: Path, name: str, changes: di
 
 
 @pytest.mark.parametrize(
-    "name", [*ONE_TIME, "tsu", "qtsu", "ocsp-responder", "tls-server", "trust-list", "root-ca", "subordinate-ca"]
+    "name",
+    [
+        *ONE_TIME,
+        *SEALS,
+        "authentication",
+        "operator",
+        "tsu",
+        "qtsu",
+        "ocsp-responder",
+        "tls-server",
+        "trust-list",
+        "root-ca",
+        "subordinate-ca",
+    ],
 )
 def test_unchanged_profile_passes_the_same_way(tmp_path: Path, name: str) -> None:
     _write(tmp_path, name, {})

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from tests.ca.ca_kit import URLS, profiles
 from tests.conftest import TokenFactory
 from tests.tsa.conftest import POLICY, TimeStampResp, query
+from tsp.audit.entries import Writer
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.plan import ISSUERS, load_plan
 from tsp.ca.store import CaStore
@@ -56,7 +57,7 @@ def room(token_factory: TokenFactory, tmp_path: Path, clock: SettableClock, rand
 def store(room: CeremonyRoom, database: Database, clock: SettableClock) -> CaStore:
     run_ceremony(load_plan(default_config().with_name("ceremony.toml")), room)
     with database.write() as session:
-        register(session, room.directory, clock.now())
+        register(session, room.directory, clock.now(), Writer("certification", room.randomness, clock))
     clock.advance(minutes=1)
     return CaStore(room.directory)
 

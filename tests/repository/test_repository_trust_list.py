@@ -23,6 +23,7 @@ from pyhanko.sign.validation.qualified.eutl_parse import trust_list_to_registry
 from pyhanko.sign.validation.qualified.tsp import TSPTrustManager
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import PathBuildingError
+from sqlalchemy import select
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -30,7 +31,10 @@ from hsm.errors import TokenGone
 from tests.ca.ca_kit import NOW, PERSON, SoftKey, authority, issuer, profiles
 from tests.conftest import TokenFactory
 from tests.repository.trust_kit import SCHEME, SIGNER_NAME, World, service, xmlsec_accepts
+from tsp.audit.entries import Writer
+from tsp.audit.tables import Entry
 from tsp.ca.authority import IssuingKey
+from tsp.ca.issuance import Issuance
 from tsp.ca.names import ServiceName
 from tsp.ca.plan import ISSUERS
 from tsp.ca.store import CaStore, to_pem
@@ -38,6 +42,7 @@ from tsp.ca.tables import Certificate
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Unavailable
+from tsp.core.randomness import SystemRandomness
 from tsp.core.settings import Settings
 from tsp.repository.commands import trust_list_commands
 from tsp.repository.services import services
@@ -366,12 +371,15 @@ def test_anything_else_is_refused_by_name(data: bytes) -> None:
 def test_signer_is_made_once_in_the_token_and_renewed_in_time(
     database: Database, token_factory: TokenFactory, clock: SettableClock, tmp_path: Path
 ) -> None:
-    token, shelf, made = token_factory("ca"), TrustListShelf(tmp_path / "list"), authority(clock=clock)
-    first = certified_signer(shelf, token, made, SIGNER_NAME, database, clock)
+    token, shelf = token_factory("ca"), TrustListShelf(tmp_path / "list")
+    randomness = SystemRandomness()
+    told = Writer("certification", randomness, clock)
+    made = Issuance(authority(clock=clock), database, clock, randomness, told)
+    first = certified_signer(shelf, token, made, SIGNER_NAME, clock)
     assert first.certificate == shelf.signer()
-    assert certified_signer(shelf, token, made, SIGNER_NAME, database, clock).certificate == first.certificate
+    assert certified_signer(shelf, token, made, SIGNER_NAME, clock).certificate == first.certificate
     clock.advance(days=700)
-    renewed = certified_signer(shelf, token, made, SIGNER_NAME, database, clock)
+    renewed = certified_signer(shelf, token, made, SIGNER_NAME, clock)
     parsed = [x509.Certificate.load(one.certificate) for one in (first, renewed)]
     assert parsed[0].serial_number != parsed[1].serial_number
     assert parsed[0].public_key.dump() == parsed[1].public_key.dump()
@@ -379,6 +387,10 @@ def test_signer_is_made_once_in_the_token_and_renewed_in_time(
         for one in parsed:
             row = session.get(Certificate, f"{one.serial_number:032x}")
             assert row is not None and row.profile == "trust-list"
+        entries = session.scalars(select(Entry.content).where(Entry.kind == "certificate-issued")).all()
+        assert [f"{one.serial_number:032x}" in str(entry) for one, entry in zip(parsed, entries, strict=True)] == [
+            True
+        ] * 2
     root = build(SCHEME, TrustList(1, clock.now(), clock.now(), ()))
     signed = sign_enveloped(root, renewed.certificate, renewed.sign_digest, signing_time=clock.now(), media_type="x")
     assert xmlsec_accepts(signed, renewed.certificate, tmp_path)

@@ -304,7 +304,7 @@ def open_street(
     """Builds the street; `stack` closes it."""
     randomness, store, door = SystemRandomness(), CaStore(town.ca), StreetDoor()
     with database.write() as session:
-        register(session, town.ca, clock.now())
+        register(session, town.ca, clock.now(), Writer("certification", randomness, clock))
     site_key = town.tokens["site"].signing_key("site-client")
     provider = Provider(clock, dict(public_key(site_key.public_spki).as_dict(private=False)), site=origin, issuer=idp)
     issuers = {

@@ -20,6 +20,7 @@ OPERATORS = (
     "tsp/initialise.py",
     "tsp/cli.py",
     "tsp/ca/",
+    "tsp/idp/accounts/holder.py",
     "tsp/backup/",
     "tsp/adapters.py",
     "tsp/audit/cosignature.py",

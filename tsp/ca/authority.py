@@ -24,8 +24,8 @@ from tsp.ca.certificate import (
     key_name,
     validity,
 )
-from tsp.ca.lint import Expected, check_issued, lint_certificate, unsound
-from tsp.ca.lint_rules import expected_extensions
+from tsp.ca.lint import Expected, PublicKey, check_issued, expected_of, lint_certificate, unsound
+from tsp.ca.lint_rules import STRENGTH, expected_extensions
 from tsp.ca.names import PersonName, ServiceName, SubjectName, dns_name
 from tsp.ca.profiles import Profile
 from tsp.ca.tables import Certificate, serial_text
@@ -67,6 +67,7 @@ class IssuingKey:
         self.key = key
         self.public = public
         self.algorithm = algorithm_of(facts.spki)
+        self.strength = STRENGTH[key_name(facts.spki)]
 
     @classmethod
     def of(cls, role: str, certificate: bytes, key: CertificationKey) -> "IssuingKey":
@@ -127,7 +128,7 @@ class IssuedCertificate:
     profile: str
     not_before: datetime
     not_after: datetime
-    public: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+    public: PublicKey = field(repr=False, compare=False)
 
 
 class Authority:
@@ -155,7 +156,7 @@ class Authority:
         self._qscd = qscd
         self._templates: dict[tuple[str, str, bool], Template] = {}
         self._extensions: dict[tuple[str, bool], dict[str, bool]] = {}
-        self._seen_shapes: set[tuple[str, str, tuple[bool, ...]]] = set()
+        self._seen_shapes: set[tuple[str, str, tuple[object, ...]]] = set()
 
     def offers(self, profile: str) -> bool:
         """Whether certificates of this profile can be had here."""
@@ -184,7 +185,8 @@ class Authority:
         """
         chosen = self._profile(profile)
         signer = self._issuer(chosen, issuer)
-        self._check_subject(chosen, subject, spki, host_names)
+        kind = self._check_key(chosen, signer, spki)
+        self._check_subject(chosen, subject, host_names)
         not_before, not_after = validity(chosen, now)
         if not_before < signer.facts.not_before or not_after > signer.facts.not_after:
             raise Unavailable(
@@ -195,7 +197,7 @@ class Authority:
         serial = self._new_serial()
         template = self._template(chosen, signer, semantics=subject.semantic)
         tbs = template.tbs(subject.der(), spki, serial, now, host_names=host_names)
-        self._look_at_shape(chosen, signer, subject, tbs)
+        self._look_at_shape(chosen, signer, (kind, *subject.shape), tbs)
         expected = Expected(
             tbs=tbs,
             serial=serial,
@@ -231,6 +233,35 @@ class Authority:
         public = check_issued(der, prepared.expected, signer.public)
         return IssuedCertificate(
             prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
+        )
+
+    def profile(self, name: str) -> Profile:
+        """The profile of this name; `Invalid` (profile-unknown), `Refused` (kind-not-available) as `prepare` does."""
+        return self._profile(name)
+
+    def issue_stored(self, profile: str, issuer: str, tbs: bytes) -> IssuedCertificate:
+        """Signs a TBSCertificate that was prepared here or in another process and stored since.
+
+        Looks at it with every rule again, whatever was looked at before. Who calls answers for its being redeemed
+        once. Raises what `issue` raises, and `Refused` (prepared-too-old) where the certificate's life is over.
+        """
+        chosen = self._profile(profile)
+        signer = self._issuer(chosen, issuer)
+        twin = assemble(tbs, _NO_SIGNATURE, signer.algorithm)
+        findings = lint_certificate(twin, chosen, signer.facts)
+        if findings:
+            raise unsound(findings[0].rule)
+        expected = expected_of(twin, signer.algorithm)
+        if self._clock.now() > expected.not_after:
+            raise Refused(
+                "prepared-too-old",
+                "The certificate was prepared too long ago. Start again.",
+                serial=serial_text(expected.serial),
+            )
+        der = assemble(tbs, signer.sign(tbs), signer.algorithm)
+        public = check_issued(der, expected, signer.public)
+        return IssuedCertificate(
+            serial_text(expected.serial), der, issuer, profile, expected.not_before, expected.not_after, public
         )
 
     def row(self, issued: IssuedCertificate, subject_ref: str | None) -> Certificate:
@@ -272,11 +303,19 @@ class Authority:
             raise Invalid("issuer-unknown", "This authority does not issue such certificates.", profile=profile.name)
         return self._issuers[role]
 
-    def _check_subject(self, profile: Profile, subject: SubjectName, spki: bytes, host_names: Sequence[str]) -> None:
+    def _check_key(self, profile: Profile, signer: IssuingKey, spki: bytes) -> str:
+        kind = key_name(spki)
+        if kind not in profile.keys:
+            raise Invalid(
+                "key-unfit", f"This kind of certificate takes keys of {', '.join(profile.keys)}.", profile=profile.name
+            )
+        if STRENGTH[kind] > signer.strength:  # TS 119 312, 9.5
+            raise Invalid("key-unfit", "The key is stronger than the key of the authority.", profile=profile.name)
+        return kind
+
+    def _check_subject(self, profile: Profile, subject: SubjectName, host_names: Sequence[str]) -> None:
         if isinstance(subject, PersonName) != (profile.subject == "natural-person"):
             raise Invalid("subject-unfit", "This kind of certificate is not for such a subject.", profile=profile.name)
-        if key_name(spki) not in profile.keys:
-            raise Invalid("key-unfit", "The key must be an uncompressed point on P-256 or P-384.", profile=profile.name)
         if bool(host_names) != profile.host_names:
             raise Invalid("host-name-unfit", "Server certificates, and no others, need a host name.")
         for name in host_names:
@@ -304,9 +343,9 @@ class Authority:
             self._extensions[key] = expected_extensions(profile, semantics=semantics)
         return self._extensions[key]
 
-    def _look_at_shape(self, profile: Profile, signer: IssuingKey, subject: SubjectName, tbs: bytes) -> None:
-        """Every rule, once for each profile, issuer and form of subject, on a twin without a real signature."""
-        shape = profile.name, signer.facts.role, subject.shape
+    def _look_at_shape(self, profile: Profile, signer: IssuingKey, form: tuple[object, ...], tbs: bytes) -> None:
+        """Every rule, once for each profile, issuer and form of key and subject, on a twin without a real signature."""
+        shape = profile.name, signer.facts.role, form
         if shape in self._seen_shapes:
             return
         findings = lint_certificate(assemble(tbs, _NO_SIGNATURE, signer.algorithm), profile, signer.facts)

@@ -17,6 +17,7 @@ from tsp.ca import oids
 from tsp.ca.extensions import extensions
 from tsp.ca.names import SubjectName
 from tsp.ca.profiles import Profile
+from tsp.ca.rsa_keys import read_rsa_key
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.der import bit_string, integer, oid, seq, tlv, x509_time
 from tsp.core.errors import Invalid
@@ -62,27 +63,32 @@ _KEY_KINDS = (
 )
 
 
-def _kind_of(spki: bytes) -> _KeyKind:
+def _kind_of(spki: bytes) -> _KeyKind | None:
     for kind in _KEY_KINDS:
         if len(spki) == kind.octets and spki.startswith(kind.prefix):
             return kind
-    raise Invalid("key-unfit", "The key must be an uncompressed point on P-256 or P-384.")
+    return None
 
 
 def key_name(spki: bytes) -> str:
-    """P256 or P384; `Invalid` (key-unfit) for any other SubjectPublicKeyInfo."""
-    return _kind_of(spki).name
+    """P256, P384, RSA3072 or RSA4096, with -PSS where the key is bound to it; `Invalid` (key-unfit) for others."""
+    kind = _kind_of(spki)
+    return kind.name if kind else read_rsa_key(spki).name
 
 
 def algorithm_of(issuer_spki: bytes) -> SignatureAlgorithm:
     """The algorithm that an issuer with this key signs with: the digest is as strong as the curve."""
-    return _kind_of(issuer_spki).algorithm
+    kind = _kind_of(issuer_spki)
+    if kind is None:
+        raise Invalid("key-unfit", "The key of an authority must be an uncompressed point on P-256 or P-384.")
+    return kind.algorithm
 
 
 def key_identifier(spki: bytes) -> bytes:
-    """The first 160 bits of SHA-256 over the point (RFC 7093, 2, method 1)."""
+    """The first 160 bits of SHA-256 over the point, or over the RSAPublicKey (RFC 7093, 2, method 1)."""
     kind = _kind_of(spki)
-    return hashlib.sha256(spki[len(kind.prefix) - 1 :]).digest()[:20]
+    public_key = spki[len(kind.prefix) - 1 :] if kind else read_rsa_key(spki).public_key
+    return hashlib.sha256(public_key).digest()[:20]
 
 
 @dataclass(frozen=True, slots=True)

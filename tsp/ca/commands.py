@@ -9,8 +9,10 @@ from pathlib import Path
 import typer
 
 from hsm import Token
+from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony, token_errors
+from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.plan import ISSUERS, CeremonyPlan, check_plan, load_plan
 from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.publication import crl_facts
@@ -55,6 +57,11 @@ class CeremonyContext:
         check_plan(plan, profiles, self.settings)
         return plan, profiles
 
+    @property
+    def writer(self) -> Writer:
+        """Who writes in the log what operators issue."""
+        return Writer(OPERATORS, self.randomness, self.clock)
+
     @contextmanager
     def token(self, name: str) -> Iterator[Token]:
         """An open token; `Unavailable` (token-unavailable) with the operator's advice where it does not open."""
@@ -87,7 +94,7 @@ def hold(context: CeremonyContext) -> dict[str, object]:
         for token in tokens.values():
             token.close()
     with context.database.write() as session:
-        register(session, context.directory, context.clock.now())
+        register(session, context.directory, context.clock.now(), context.writer)
     return transcript
 
 
@@ -120,10 +127,8 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
         }
         urls = RepositoryUrls.of(context.settings)
         authority = Authority(profiles, issuers, urls, context.clock, context.randomness)
-        rows = renew_responders(context.directory, plan, authority, context.clock)
-    with context.database.write() as session:
-        session.add_all(rows)
-    return len(rows)
+        issuance = Issuance(authority, context.database, context.clock, context.randomness, context.writer)
+        return len(renew_responders(context.directory, plan, issuance, context.clock))
 
 
 def _show(context: CeremonyContext) -> None:
@@ -150,7 +155,7 @@ def _verify(context: CeremonyContext) -> None:
 
 def _register(context: CeremonyContext) -> None:
     with context.database.write() as session:
-        added = register(session, context.directory, context.clock.now())
+        added = register(session, context.directory, context.clock.now(), context.writer)
     typer.echo(f"{added} certificates registered")
 
 
@@ -161,45 +166,45 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
     @commands.command("plan")
     def show_plan() -> None:
         """Check the plan and print what the ceremony will make."""
-        with _explained():
+        with explained():
             _show(context())
 
     @commands.command("run")
     def run() -> None:
         """Hold the ceremony, once."""
-        with _explained():
+        with explained():
             typer.echo(json.dumps(hold(context())["artefacts"], indent=2, sort_keys=True))
 
     @commands.command("verify")
     def verify() -> None:
         """Check the artefacts against the transcript and each other; exit code 1 where something is wrong."""
-        with _explained():
+        with explained():
             _verify(context())
 
     @commands.command("register")
     def register_all() -> None:
         """Put the ceremony's certificates into the database, where they are missing."""
-        with _explained():
+        with explained():
             _register(context())
 
     @commands.command("renew-crl")
     def renew_the_crl() -> None:
         """Renew the root's CRL (needs the root's token)."""
-        with _explained():
+        with explained():
             number, _, until = crl_facts(renew_crl(context()))
             typer.echo(f"CRL {number}, valid until {until.isoformat()}")
 
     @commands.command("renew-responders")
     def renew_the_responders() -> None:
         """Renew the OCSP responders' certificates (needs the token of the authorities)."""
-        with _explained():
+        with explained():
             typer.echo(f"{renew_responder_certificates(context())} certificates renewed; the ocsp role takes them up")
 
     return commands
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Errors as one line and exit code 1."""
     try:
         yield

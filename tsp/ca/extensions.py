@@ -30,13 +30,15 @@ from tsp.core.errors import Invalid
 _KEY_USAGE_BITS = {"digitalSignature": 0, "nonRepudiation": 1, "keyCertSign": 5, "cRLSign": 6}
 _KEY_PURPOSES = {
     "serverAuth": oids.KP_SERVER_AUTH,
+    "clientAuth": oids.KP_CLIENT_AUTH,
     "timeStamping": oids.KP_TIME_STAMPING,
     "OCSPSigning": oids.KP_OCSP_SIGNING,
     "documentSigning": oids.KP_DOCUMENT_SIGNING,
     "emailProtection": oids.KP_EMAIL_PROTECTION,
     "tslSigning": oids.KP_TSL_SIGNING,
 }
-_QC_TYPES = {"esign": oids.QCT_ESIGN}
+_QC_TYPES = {"esign": oids.QCT_ESIGN, "eseal": oids.QCT_ESEAL}
+_SEMANTICS = {"natural": oids.SEMANTICS_NATURAL, "legal": oids.SEMANTICS_LEGAL}
 _URI, _DNS_NAME = 0x86, 0x82  # GeneralName: uniformResourceIdentifier [6], dNSName [2]
 
 
@@ -113,7 +115,7 @@ def qc_statements(statements: QcStatements, pds: Mapping[str, str], *, semantics
     """
     parts: list[bytes] = []
     if statements.semantics and semantics:
-        parts.append(seq(oid(oids.QCS_PKIX_QC_SYNTAX_V2), seq(oid(oids.SEMANTICS_NATURAL))))
+        parts.append(seq(oid(oids.QCS_PKIX_QC_SYNTAX_V2), seq(oid(_SEMANTICS[statements.semantics]))))
     if statements.compliance:
         parts.append(seq(oid(oids.QCS_QC_COMPLIANCE)))
     if statements.sscd:

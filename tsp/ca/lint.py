@@ -15,7 +15,7 @@ from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsp.ca import oids
@@ -26,6 +26,8 @@ from tsp.ca.lint_rules import RULES
 from tsp.ca.profiles import Profile
 from tsp.core.errors import Unavailable
 
+#: Keys that certificates are issued for.
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
 #: EN 319 411-1 CSS-6.3.9-12: a list of revoked authorities is renewed at least yearly.
 MAX_CRL_AGE = timedelta(days=366)
@@ -44,7 +46,22 @@ class Expected:
     algorithm: SignatureAlgorithm
 
 
-def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePublicKey) -> ec.EllipticCurvePublicKey:
+def expected_of(twin: bytes, algorithm: SignatureAlgorithm) -> Expected:
+    """What a certificate that was prepared earlier must become, read from a twin without a real signature."""
+    read = asn1_x509.Certificate.load(twin, strict=True)
+    tbs = read["tbs_certificate"]
+    return Expected(
+        tbs=tbs.dump(),
+        serial=read.serial_number,
+        not_before=read.not_valid_before,
+        not_after=read.not_valid_after,
+        spki=read.public_key.dump(),
+        extensions={e["extn_id"].dotted: e["critical"].native for e in tbs["extensions"]},
+        algorithm=algorithm,
+    )
+
+
+def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePublicKey) -> PublicKey:
     """Reads a finished certificate back and compares it with what was prepared; the key that it certifies.
 
     Raises `Unavailable` (certificate-unsound) naming the rule that failed; such a certificate must not
@@ -53,8 +70,10 @@ def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePub
     try:
         read = x509.load_der_x509_certificate(der)
         extensions = {extension.oid.dotted_string: extension.critical for extension in read.extensions}
-        certified = read.public_key()
-        found = certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        certified = _certified(read)
+        # Read back, an RSA key that is bound to PSS has lost that; its octets stand among those of the TBSCertificate.
+        octets = isinstance(certified, ec.EllipticCurvePublicKey)
+        found = certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) if octets else _rsa_info(der)
         rules = {
             "bytes": read.tbs_certificate_bytes == expected.tbs,
             "serial": read.serial_number == expected.serial,
@@ -73,8 +92,18 @@ def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePub
         failed = "parse"
     if failed is not None:
         raise unsound(failed)
-    assert isinstance(certified, ec.EllipticCurvePublicKey), "no other keys are prepared"
     return certified
+
+
+def _certified(read: x509.Certificate) -> PublicKey:
+    key = read.public_key()
+    if not isinstance(key, PublicKey):
+        raise unsound("public-key")
+    return key
+
+
+def _rsa_info(der: bytes) -> bytes:
+    return bytes(asn1_x509.Certificate.load(der, strict=True).public_key.dump())
 
 
 def unsound(rule: str) -> Unavailable:

@@ -5,6 +5,7 @@ answers with what is wrong, or nothing.
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,7 +16,8 @@ from tsp.ca.certificate import algorithm_of, key_name
 from tsp.ca.lint_reading import Oids, PdsLocations, PrivateKeyUsagePeriod, Reading
 from tsp.ca.profiles import KEY_USAGE_TYPES, Profile
 
-_STRENGTH = {"P256": 128, "P384": 192}
+#: Bits of security (TS 119 312, 9.5 compares keys by them; SP 800-57, table 2 for RSA).
+STRENGTH = {"P256": 128, "P384": 192, "RSA3072": 128, "RSA3072-PSS": 128, "RSA4096": 128, "RSA4096-PSS": 128}
 _USAGE = {
     "digital_signature": "digitalSignature",
     "non_repudiation": "nonRepudiation",
@@ -24,12 +26,18 @@ _USAGE = {
 }
 _PURPOSES = {
     "serverAuth": oids.KP_SERVER_AUTH,
+    "clientAuth": oids.KP_CLIENT_AUTH,
     "timeStamping": oids.KP_TIME_STAMPING,
     "OCSPSigning": oids.KP_OCSP_SIGNING,
     "documentSigning": oids.KP_DOCUMENT_SIGNING,
     "emailProtection": oids.KP_EMAIL_PROTECTION,
     "tslSigning": oids.KP_TSL_SIGNING,
 }
+_TYPES = {"esign": oids.QCT_ESIGN, "eseal": oids.QCT_ESEAL}
+_SEMANTICS = {"natural": oids.SEMANTICS_NATURAL, "legal": oids.SEMANTICS_LEGAL}
+#: EN 319 412-1 NAT-5.1.3 and LEG-5.1.4: scheme, country, hyphen, identifier.
+_NATURAL_IDENTIFIER = re.compile(r"(?:PAS|IDC|PNO|TIN)[A-Z]{2}-.+")
+_LEGAL_IDENTIFIER = re.compile(r"(?:(?:VAT|NTR)[A-Z]{2}|LEIXG)-.+")
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -116,6 +124,27 @@ def _subject_natural(reading: Reading) -> str | None:
     return None
 
 
+@_rule("pseudonym", "eIDAS Annex I (c)")
+def _pseudonym(reading: Reading) -> str | None:
+    name = reading.tbs["subject"]
+    if not _values(name, oids.AT_PSEUDONYM):
+        return None
+    shown = _values(name, oids.AT_COMMON_NAME)
+    return None if all(value.endswith(":PN") for value in shown) else "the common name does not say so"
+
+
+@_rule("organisation", "EN 319 412-2 NAT-4.2.4-6")
+def _organisation(reading: Reading) -> str | None:
+    if reading.profile.subject != "natural-person":
+        return None
+    name = reading.tbs["subject"]
+    attributes = _attributes(name)
+    both = attributes[oids.AT_ORGANIZATION_NAME], attributes[oids.AT_ORGANIZATION_IDENTIFIER]
+    if both not in ((0, 0), (1, 1)):
+        return "an organisation is named by O and organizationIdentifier, once each"
+    return _legal_name(name) if both == (1, 1) else None
+
+
 @_rule("validity", "RFC 5280, 4.1.2.5")
 def _validity(reading: Reading) -> str | None:
     certificate, lifetime = reading.certificate, timedelta(seconds=reading.profile.lifetime.seconds)
@@ -140,7 +169,7 @@ def _public_key(reading: Reading) -> str | None:
     name = key_name(reading.tbs["subject_public_key_info"].dump())
     if name not in reading.profile.keys:
         return "a key that the profile does not allow"
-    return None if _STRENGTH[name] <= _STRENGTH[key_name(reading.issuer.spki)] else "stronger than its issuer's key"
+    return None if STRENGTH[name] <= STRENGTH[key_name(reading.issuer.spki)] else "stronger than its issuer's key"
 
 
 def expected_extensions(profile: Profile, *, semantics: bool) -> dict[str, bool]:
@@ -312,9 +341,45 @@ def _qc_statements(reading: Reading) -> str | None:
     infos = dict(reading.statements)
     if any(infos.get(dotted) for dotted in (oids.QCS_QC_COMPLIANCE, oids.QCS_QC_SSCD)):
         return "QcCompliance and QcSSCD carry no information"
-    if oids.QCS_QC_TYPE in infos and [o.dotted for o in Oids.load(infos[oids.QCS_QC_TYPE])] != [oids.QCT_ESIGN]:
-        return "QcType must name esign alone"
+    kind = _TYPES[wanted.type] if wanted.type else None
+    if oids.QCS_QC_TYPE in infos and [o.dotted for o in Oids.load(infos[oids.QCS_QC_TYPE], strict=True)] != [kind]:
+        return "QcType must name the profile's type alone"
     return None
+
+
+@_rule("qc-type", "EN 319 412-5, 4.2.3")
+def _qc_type(reading: Reading) -> str | None:
+    info = dict(reading.statements).get(oids.QCS_QC_TYPE)
+    if info is None:
+        return None
+    legal = bool(_attributes(reading.tbs["subject"])[oids.AT_ORGANIZATION_IDENTIFIER]) and not _natural(reading)
+    wanted = oids.QCT_ESEAL if legal else oids.QCT_ESIGN
+    stated = [one.dotted for one in Oids.load(info, strict=True)]
+    return None if stated == [wanted] else "esign is for natural persons, eseal for legal persons"
+
+
+def _natural(reading: Reading) -> bool:
+    attributes = _attributes(reading.tbs["subject"])
+    return any(attributes[dotted] for dotted in (oids.AT_GIVEN_NAME, oids.AT_SURNAME, oids.AT_PSEUDONYM))
+
+
+@_rule("semantics", "EN 319 412-1, 5.1")
+def _semantics(reading: Reading) -> str | None:
+    info = dict(reading.statements).get(oids.QCS_PKIX_QC_SYNTAX_V2)
+    if info is None:
+        return None
+    stated = [one.dotted for one in Oids.load(info, strict=True)]
+    subject = reading.tbs["subject"]
+    forms = {
+        oids.SEMANTICS_NATURAL: (_NATURAL_IDENTIFIER, oids.AT_SERIAL_NUMBER),
+        oids.SEMANTICS_LEGAL: (_LEGAL_IDENTIFIER, oids.AT_ORGANIZATION_IDENTIFIER),
+    }
+    wanted = reading.profile.qc_statements.semantics
+    if wanted is None or stated != [_SEMANTICS[wanted]]:
+        return "not the semantics of the profile's subjects"
+    form, attribute = forms[stated[0]]
+    fits = [form.fullmatch(value) is not None for value in _values(subject, attribute)]
+    return None if fits == [True] else "the identifier has another form than the statement says"
 
 
 @_rule("qc-policy", "EN 319 412-5 QCS-5.2-2")

@@ -18,6 +18,8 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 _SEMANTIC = re.compile(r"(PAS|IDC|PNO|TIN)[A-Z]{2}-.+")
 #: EN 319 412-1, 5.1.4: the same for legal persons. An LEI stands under the global code XG.
 _LEGAL = re.compile(r"((VAT|NTR)[A-Z]{2}|LEIXG)-.+")
+#: eIDAS Annex I (c): a pseudonym is clearly indicated, also where only the common name is shown.
+_MARK = ":PN"
 _DNS = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 _C = oid(oids.AT_COUNTRY_NAME)
@@ -49,6 +51,17 @@ def _text(field: str, value: str) -> str:
     return value
 
 
+def _legal_identifier(value: str) -> str:
+    """An organisation's identifier in a form of EN 319 412-1 LEG-5.1.4."""
+    value = _text("identifier", value)
+    if not _LEGAL.fullmatch(value):
+        raise Invalid(
+            "organisation-identifier-unfit",
+            "An organisation's identifier looks like VATSI-12345678 or NTRSI-1234567000.",
+        )
+    return value
+
+
 def _country(value: str) -> str:
     if not _COUNTRY.fullmatch(value):
         raise Invalid("country-unfit", "A country is given by its two capital letters (ISO 3166-1).")
@@ -77,8 +90,9 @@ class PersonName:
 
     Either names or a pseudonym, never both (NAT-4.2.4-4). `serial_number` makes the name unique under its
     issuer (NAT-4.2.4-13). `common_name` is given name and surname unless another display form is handed in;
-    a pseudonym is marked there as well. Raises `Invalid` for what has no place in a certificate. Printed, it
-    tells nothing of the person.
+    a pseudonym is marked there as well. `organisation` with its `organisation_identifier` names the legal person
+    that the natural person is associated with (NAT-4.2.4-6); the subject stays the natural person. Raises
+    `Invalid` for what has no place in a certificate. Printed, it tells nothing of the person.
     """
 
     given_name: str | None
@@ -87,9 +101,11 @@ class PersonName:
     serial_number: str
     pseudonym: str | None = None
     common_name: str | None = None
+    organisation: str | None = None
+    organisation_identifier: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("given_name", "surname", "pseudonym", "common_name"):
+        for field in ("given_name", "surname", "pseudonym", "common_name", "organisation"):
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, _text(field, value))
@@ -98,13 +114,25 @@ class PersonName:
             raise Invalid("serial-number-unfit", "The person's identifier must be 1 to 64 simple characters.")
         if (self.pseudonym is None) == (self.given_name is None and self.surname is None):
             raise Invalid("name-incomplete", "A certificate needs a person's name or a pseudonym, not both.")
+        self._check_organisation()
         if self.common_name is None:
             object.__setattr__(self, "common_name", self._display())
+        elif self.pseudonym is not None and not self.common_name.endswith(_MARK):
+            raise Invalid("pseudonym-unmarked", "The common name of a pseudonym must end with :PN.")
         _one_script(self.given_name, self.surname, self.common_name)
+
+    def _check_organisation(self) -> None:
+        if self.organisation is None and self.organisation_identifier is None:
+            return
+        if self.organisation is None or self.organisation_identifier is None:
+            raise Invalid("organisation-incomplete", "An organisation is given by its name and its identifier.")
+        object.__setattr__(self, "organisation_identifier", _legal_identifier(self.organisation_identifier))
+        if self.organisation == self.organisation_identifier:
+            raise Invalid("organisation-identifier-unfit", "An organisation's identifier cannot be its name.")
 
     def _display(self) -> str:
         if self.pseudonym is not None:
-            return f"{self.pseudonym}:PN"  # eIDAS Annex I (c): clearly indicated, also where only the CN is shown
+            return f"{self.pseudonym}{_MARK}"
         return " ".join(part for part in (self.given_name, self.surname) if part)
 
     @property
@@ -115,11 +143,21 @@ class PersonName:
     @property
     def shape(self) -> tuple[bool, ...]:
         """Which attributes are there: names of one shape differ in their values only."""
-        return (self.given_name is not None, self.surname is not None, self.pseudonym is not None, self.semantic)
+        return (
+            self.given_name is not None,
+            self.surname is not None,
+            self.pseudonym is not None,
+            self.organisation is not None,
+            self.semantic,
+        )
 
     def der(self) -> bytes:
-        """The Name: C, serialNumber, surname, givenName or pseudonym, CN."""
-        parts = [_rdn(_C, printable(self.country)), _rdn(_SERIAL, printable(self.serial_number))]
+        """The Name: C, O and organizationIdentifier if any, serialNumber, surname, givenName or pseudonym, CN."""
+        parts = [_rdn(_C, printable(self.country))]
+        if self.organisation is not None and self.organisation_identifier is not None:
+            parts.append(_rdn(_O, utf8(self.organisation)))
+            parts.append(_rdn(_ORGANIZATION_IDENTIFIER, utf8(self.organisation_identifier)))
+        parts.append(_rdn(_SERIAL, printable(self.serial_number)))
         if self.surname is not None:
             parts.append(_rdn(_SURNAME, utf8(self.surname)))
         if self.given_name is not None:
@@ -132,7 +170,7 @@ class PersonName:
 
 @dataclass(frozen=True, slots=True)
 class ServiceName:
-    """A legal person or one of its services: authorities, time-stamping units, responders, servers.
+    """A legal person or one of its services: creators of seals, authorities, time-stamping units, responders, servers.
 
     C, O, organizationIdentifier and CN, each exactly once (EN 319 412-3 LEG-4.2.1-2; for issuers
     EN 319 412-2, 4.2.3.1). Raises `Invalid` for what has no place in a certificate.
@@ -147,19 +185,14 @@ class ServiceName:
         _country(self.country)
         object.__setattr__(self, "organisation", _text("organisation", self.organisation))
         object.__setattr__(self, "common_name", _text("common_name", self.common_name))
-        object.__setattr__(self, "identifier", _text("identifier", self.identifier))
-        if not _LEGAL.fullmatch(self.identifier):
-            raise Invalid(
-                "organisation-identifier-unfit",
-                "An organisation's identifier looks like VATSI-12345678 or NTRSI-1234567000.",
-            )
+        object.__setattr__(self, "identifier", _legal_identifier(self.identifier))
         if self.identifier == self.organisation:  # LEG-4.2.1-6
             raise Invalid("organisation-identifier-unfit", "An organisation's identifier cannot be its name.")
 
     @property
     def semantic(self) -> bool:
-        """No semantics identifier is stated for services."""
-        return False
+        """`identifier` always has a form that the semantics identifier for legal persons describes."""
+        return True
 
     @property
     def shape(self) -> tuple[bool, ...]:

@@ -39,6 +39,7 @@ AD_OCSP: Final = "1.3.6.1.5.5.7.48.1"
 AD_CA_ISSUERS: Final = "1.3.6.1.5.5.7.48.2"
 
 KP_SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+KP_CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 KP_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
 KP_TIME_STAMPING: Final = "1.3.6.1.5.5.7.3.8"
 KP_OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"
@@ -52,12 +53,19 @@ QCS_QC_PDS: Final = "0.4.0.1862.1.5"
 QCS_QC_TYPE: Final = "0.4.0.1862.1.6"
 QCS_QC_CC_LEGISLATION: Final = "0.4.0.1862.1.7"
 QCT_ESIGN: Final = "0.4.0.1862.1.6.1"
+QCT_ESEAL: Final = "0.4.0.1862.1.6.2"
 QCS_PKIX_QC_SYNTAX_V2: Final = "1.3.6.1.5.5.7.11.2"
 SEMANTICS_NATURAL: Final = "0.4.0.194121.1.1"
+SEMANTICS_LEGAL: Final = "0.4.0.194121.1.2"
 QCP_N: Final = "0.4.0.194112.1.0"
 QCP_L: Final = "0.4.0.194112.1.1"
 QCP_N_QSCD: Final = "0.4.0.194112.1.2"
 QCP_L_QSCD: Final = "0.4.0.194112.1.3"
+NCP: Final = "0.4.0.2042.1.1"
+NCP_PLUS: Final = "0.4.0.2042.1.2"
+LCP: Final = "0.4.0.2042.1.3"
+#: The policies of EN 319 411-1 that are not for the web.
+GENERAL_POLICIES: Final = frozenset({NCP, NCP_PLUS, LCP})
 #: Every policy of EN 319 411-2 that says "qualified", with whether its keys live in a QSCD.
 QUALIFIED_POLICIES: Final = {QCP_N: False, QCP_L: False, QCP_N_QSCD: True, QCP_L_QSCD: True}
 
@@ -67,6 +75,21 @@ SECP256R1: Final = "1.2.840.10045.3.1.7"
 SECP384R1: Final = "1.3.132.0.34"
 ECDSA_WITH_SHA256: Final = "1.2.840.10045.4.3.2"
 ECDSA_WITH_SHA384: Final = "1.2.840.10045.4.3.3"
+ECDSA_WITH_SHA512: Final = "1.2.840.10045.4.3.4"
+
+# RFC 4055 and RFC 8017: RSA; RFC 5754: digests
+RSA_ENCRYPTION: Final = "1.2.840.113549.1.1.1"
+MGF1: Final = "1.2.840.113549.1.1.8"
+RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
+SHA256_WITH_RSA: Final = "1.2.840.113549.1.1.11"
+SHA384_WITH_RSA: Final = "1.2.840.113549.1.1.12"
+SHA512_WITH_RSA: Final = "1.2.840.113549.1.1.13"
+SHA256: Final = "2.16.840.1.101.3.4.2.1"
+SHA384: Final = "2.16.840.1.101.3.4.2.2"
+SHA512: Final = "2.16.840.1.101.3.4.2.3"
+
+# RFC 2986 and RFC 2985: certificate requests
+PKCS9_EXTENSION_REQUEST: Final = "1.2.840.113549.1.9.14"
 
 # RFC 5652: certs-only messages
 SIGNED_DATA: Final = "1.2.840.113549.1.7.2"

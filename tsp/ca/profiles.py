@@ -14,10 +14,12 @@ from tsp.ca.tomlfile import Strict, read_toml
 from tsp.core.errors import Invalid
 
 IssuerRole = Literal["root", "qualified", "nonqualified", "infrastructure"]
+#: What authorities and one-time keys are made with, and what keys of subjects may be (TS 119 312, 8.4; RFC 4055).
 KeyName = Literal["P256", "P384"]
+SubjectKeyName = Literal["P256", "P384", "RSA3072", "RSA3072-PSS", "RSA4096", "RSA4096-PSS"]
 KeyUsage = Literal["digitalSignature", "nonRepudiation", "keyCertSign", "cRLSign"]
 ExtendedKeyUsage = Literal[
-    "serverAuth", "timeStamping", "OCSPSigning", "documentSigning", "emailProtection", "tslSigning"
+    "serverAuth", "clientAuth", "timeStamping", "OCSPSigning", "documentSigning", "emailProtection", "tslSigning"
 ]
 #: An OID, or `own.` and the rest of it under the installation's own arc.
 PolicyOid = Annotated[str, StringConstraints(pattern=r"^(own|[0-2])(\.(0|[1-9][0-9]*))+$")]
@@ -33,21 +35,22 @@ _DAY = 86400
 
 
 class Lifetime(Strict):
-    """How long a certificate is valid, both ends included (RFC 5280, 4.1.2.5). Days or hours."""
+    """How long a certificate is valid, both ends included (RFC 5280, 4.1.2.5). Days, hours or minutes."""
 
     days: int = Field(default=0, ge=0, le=25 * 366)
     hours: int = Field(default=0, ge=0, le=72)
+    minutes: int = Field(default=0, ge=0, le=60)
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
-        if (self.days == 0) == (self.hours == 0):
-            raise ValueError("give either days or hours")
+        if sum(given != 0 for given in (self.days, self.hours, self.minutes)) != 1:
+            raise ValueError("give either days or hours or minutes")
         return self
 
     @property
     def seconds(self) -> int:
         """The number of seconds from notBefore to notAfter, counting both."""
-        return self.days * _DAY + self.hours * 3600
+        return self.days * _DAY + self.hours * 3600 + self.minutes * 60
 
 
 class Status(Strict):
@@ -66,9 +69,9 @@ class QcStatements(Strict):
 
     compliance: bool = False
     sscd: bool = False
-    type: Literal["esign"] | None = None
+    type: Literal["esign", "eseal"] | None = None
     pds: bool = False
-    semantics: Literal["natural"] | None = None
+    semantics: Literal["natural", "legal"] | None = None
 
 
 class Profile(Strict):
@@ -78,7 +81,7 @@ class Profile(Strict):
     title: str = Field(min_length=1)
     issuers: tuple[IssuerRole, ...] = Field(min_length=1)
     subject: Literal["natural-person", "legal-person"]
-    keys: tuple[KeyName, ...] = Field(min_length=1)
+    keys: tuple[SubjectKeyName, ...] = Field(min_length=1)
     lifetime: Lifetime
     private_key_days: int | None = Field(default=None, ge=1)
     ca: bool = False
@@ -101,13 +104,38 @@ class Profile(Strict):
         return self.qc_statements.sscd
 
     @property
+    def key_in_token(self) -> bool:
+        """Whether its key must be in a token of this installation: where a QSCD is stated, and for the provider's
+        units and responders (EN 319 421 TIS-7.6.2; RFC 6960, 4.2.2.2).
+        """
+        return self.needs_qscd or not {"timeStamping", "OCSPSigning"}.isdisjoint(self.extended_key_usage)
+
+    @property
+    def one_time(self) -> bool:
+        """Whether it is for signatures of natural persons, whose keys are made for one approval each."""
+        return self.subject == "natural-person" and "nonRepudiation" in self.key_usage
+
+    @property
+    def revocable(self) -> bool:
+        """Whether it can be revoked: EN 319 411-1 GEN-6.6.1-04 forbids it for validity-assured certificates."""
+        return not self.status.validity_assured
+
+    @property
     def eku_critical(self) -> bool:
         """RFC 3161, 2.3: critical for time-stamping; EN 319 412-2 GEN-4.3.10-1: for nothing else."""
         return "timeStamping" in self.extended_key_usage
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for check in (_check_ca, _check_usage, _check_status, _check_qualified, _check_key_period):
+        for check in (
+            _check_ca,
+            _check_usage,
+            _check_purposes,
+            _check_status,
+            _check_qualified,
+            _check_statements,
+            _check_key_period,
+        ):
             check(self)
         return self
 
@@ -135,8 +163,19 @@ def _check_usage(profile: Profile) -> None:
     usage, extended = frozenset(profile.key_usage), frozenset(profile.extended_key_usage)
     if not profile.ca:
         _demand(usage in KEY_USAGE_TYPES, "EN 319 412-2 NAT-4.3.2-1", "key usage must be of type A, B or C")
-    if profile.subject == "natural-person":
-        _demand("nonRepudiation" in usage, "EN 319 412-2 NAT-4.3.2-2", "a signing certificate needs nonRepudiation")
+    if "documentSigning" in extended or profile.qc_statements.type is not None:
+        clause = "NAT-4.3.2-2" if profile.subject == "natural-person" else "LEG-4.3.1-3"
+        _demand("nonRepudiation" in usage, f"EN 319 412-2 {clause}", "a signing certificate needs nonRepudiation")
+
+
+def _check_purposes(profile: Profile) -> None:
+    usage, extended = frozenset(profile.key_usage), frozenset(profile.extended_key_usage)
+    if not profile.ca and profile.subject == "natural-person":
+        _demand(bool(extended), "RFC 5280, 4.2.1.12", "a person's certificate says what it is for")
+    if "clientAuth" in extended:
+        # A challenge that is signed at a login must never pass for a signature of a document.
+        _demand(usage == {"digitalSignature"}, "EN 319 412-2 NAT-4.3.2-3", "clientAuth is for keys of type C")
+        _demand(extended == {"clientAuth"}, "EN 319 412-2 NAT-4.3.2-3", "clientAuth must stand alone")
     if "timeStamping" in extended:
         _demand(extended == {"timeStamping"}, "RFC 3161, 2.3", "timeStamping must stand alone")
     _demand(profile.host_names == ("serverAuth" in extended), "RFC 9525", "host_names and serverAuth belong together")
@@ -155,6 +194,12 @@ def _check_status(profile: Profile) -> None:
         _demand(not pointers and not status.ca_issuers, "RFC 5280, 6.1", "a root names no issuer and no status")
         return
     _demand(status.ca_issuers, "EN 319 412-2 GEN-4.4.1-3", "ca_issuers is needed")
+    _check_short_lived(profile, pointers=pointers)
+
+
+def _check_short_lived(profile: Profile, *, pointers: bool) -> None:
+    """Of the three variants of a short life: assured without, assured with, or revocable with a status service."""
+    status = profile.status
     if status.validity_assured:
         _demand(profile.lifetime.seconds < _DAY, "EN 319 411-1 GEN-6.6.1-05", "validity-assured means less than 24 h")
         _demand(not profile.ca, "EN 319 412-1, 5.2", "validity-assured is for end certificates")
@@ -192,6 +237,24 @@ def _check_qualified(profile: Profile) -> None:
         _demand(natural == (profile.subject == "natural-person"), "EN 319 411-2, 5.3", "QCP-n is for natural persons")
         _demand(statements.type is not None, "EN 319 412-5 QCS-5-01", "a qualified certificate states its type")
         _demand(statements.pds, "EN 319 412-5 QCS-5-01", "a qualified certificate names its disclosure statement")
+
+
+def _check_statements(profile: Profile) -> None:
+    statements, natural = profile.qc_statements, profile.subject == "natural-person"
+    if statements.type is not None:
+        _demand(
+            (statements.type == "esign") == natural,
+            "EN 319 412-5, 4.2.3",
+            "esign is for natural persons, eseal for legal persons",
+        )
+    if statements.semantics is not None:
+        _demand(
+            (statements.semantics == "natural") == natural,
+            "EN 319 412-1, 5.1",
+            "the semantics identifier is that of the subject's kind of person",
+        )
+    reserved = [policy for policy in profile.policies if policy in oids.GENERAL_POLICIES]
+    _demand(len(reserved) <= 1, "EN 319 411-1 GEN-6.3.3-12", "one policy of EN 319 411-1 at most")
 
 
 def _check_key_period(profile: Profile) -> None:

@@ -15,12 +15,11 @@ from typing import Final
 
 from asn1crypto import x509
 
-from tsp.ca.authority import Authority
+from tsp.ca.issuance import Issuance
 from tsp.ca.plan import ISSUERS, CeremonyPlan
 from tsp.ca.store import CaStore
 from tsp.ca.upkeep import renew_responders
 from tsp.core.clock import Clock
-from tsp.core.database import Database
 from tsp.core.errors import TspError
 
 #: A third of the life that the shipped profile gives them.
@@ -38,8 +37,7 @@ class ResponderRenewal:
 
     directory: Path
     plan: Callable[[], CeremonyPlan]
-    authority: Authority
-    database: Database
+    issuance: Issuance
     clock: Clock
     ahead: timedelta = AHEAD
     look: timedelta = LOOK
@@ -53,10 +51,7 @@ class ResponderRenewal:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self._ends() - self.clock.now() > self.ahead:
                 return 0
-            rows = renew_responders(self.directory, self.plan(), self.authority, self.clock)
-            with self.database.write() as session:
-                session.add_all(rows)
-            return len(rows)
+            return len(renew_responders(self.directory, self.plan(), self.issuance, self.clock))
 
     def _ends(self) -> datetime:
         """When the first of them ends."""

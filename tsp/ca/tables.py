@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, String, text
+from sqlalchemy import Index, LargeBinary, String, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tsp.core.database import Base
@@ -78,3 +78,41 @@ def status(session: Session, issuer: str, serial: str) -> CertificateStatus | No
         revoked_at=row.revoked_at,
         reason=row.reason,
     )
+
+
+class CertificateIntent(Base):
+    """A certificate that was prepared and is issued once, or never; durable before the issuer's key is touched.
+
+    `state` goes from prepared to redeemed, in one step for one contender, and from there to issued or failed; or to
+    lapsed, where nobody came in time. One that stays redeemed tells that a process ended between the two: the key may
+    have signed, and nobody has the result.
+    """
+
+    __tablename__ = "certificate_intent"
+    __table_args__ = (Index("ix_certificate_intent_state", "state", "prepared_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    profile: Mapped[str] = mapped_column(String(64))
+    issuer: Mapped[str] = mapped_column(String(16))
+    serial: Mapped[str] = mapped_column(String(32), unique=True)
+    subject_ref: Mapped[str | None] = mapped_column(String(64))
+    #: TBSCertificate as it will be signed; gone when the intent has ended, because the names in it are a person's.
+    tbs: Mapped[bytes | None] = mapped_column(LargeBinary)
+    #: SHA-256 (hex) of `tbs`.
+    digest: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    prepared_at: Mapped[datetime]
+    #: Until when it can be redeemed.
+    until: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+def open_intents(session: Session, limit: int = 1000) -> list[CertificateIntent]:
+    """What was prepared or redeemed and has not ended, the oldest first."""
+    found = (
+        select(CertificateIntent)
+        .where(CertificateIntent.state.in_(("prepared", "redeemed")))
+        .order_by(CertificateIntent.prepared_at)
+        .limit(limit)
+    )
+    return list(session.scalars(found))

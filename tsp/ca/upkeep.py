@@ -13,9 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from sqlalchemy.orm import Session
 
-from tsp.ca.authority import Authority, IssuingKey
+from tsp.audit.canonical import Json
+from tsp.audit.entries import Writer, record_all
+from tsp.ca.authority import IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import TRANSCRIPT_FORM
 from tsp.ca.crl import RevokedCertificate
+from tsp.ca.issuance import Issuance
 from tsp.ca.lint import lint_crl
 from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
 from tsp.ca.publication import crl_facts, make_crl
@@ -84,20 +87,22 @@ def _certificate_problems(store: CaStore, name: str, transcript: Mapping[str, An
     return problems
 
 
-def register(session: Session, directory: Path, now: datetime) -> int:
+def register(session: Session, directory: Path, now: datetime, writer: Writer) -> int:
     """Puts the ceremony's certificates into the table, so that their status can be told; returns how many were new.
 
-    May be called again at any time: those that are known stay as they are.
+    Each that is new gets its entry in the log, in the same transaction (EVD-2). May be called again at any time:
+    those that are known stay as they are.
     """
     transcript, store = read_transcript(directory), CaStore(directory)
-    added = 0
+    entries: list[tuple[str, Mapping[str, Json]]] = []
     for name in ENTRIES:
         facts = transcript["certificates"][name]
         row = _row(store.certificate(name), facts["issuer"], facts["profile"], now)
         if session.get(Certificate, row.serial) is None:
             session.add(row)
-            added += 1
-    return added
+            entries.append(("certificate-issued", {"certificate": row.serial, "sha256": sha256_hex(row.der)}))
+    record_all(session, writer=writer, facts=entries)
+    return len(entries)
 
 
 def _row(der: bytes, issuer: str, profile: str, now: datetime) -> Certificate:
@@ -127,22 +132,20 @@ def renew_root_crl(
     return crl
 
 
-def renew_responders(directory: Path, plan: CeremonyPlan, authority: Authority, clock: Clock) -> list[Certificate]:
-    """Certifies the responders' keys anew, publishes the certificates in `directory`, and returns their rows.
+def renew_responders(directory: Path, plan: CeremonyPlan, issuance: Issuance, clock: Clock) -> list[IssuedCertificate]:
+    """Certifies the responders' keys anew, publishes the certificates in `directory`, and returns them.
 
-    The responders' token is not needed: keys and names stay. `authority` has the keys of
-    all issuers.
+    The responders' token is not needed: keys and names stay. `issuance` has the keys of all issuers; each
+    certificate is in the table and in the log before its file is replaced.
     """
-    store, now = CaStore(directory), clock.now()
-    rows = []
+    store, renewed = CaStore(directory), []
     for issuer in ISSUERS:
         name = f"ocsp-{issuer}"
         spki = asn1_x509.Certificate.load(store.certificate(name)).public_key.dump()
-        prepared = authority.prepare(plan.entries[name].profile, plan.name(name), spki, now=now, issuer=issuer)
-        issued = authority.issue(prepared)
-        _replace(directory, f"{name}.pem", to_pem(issued.der), now)
-        rows.append(authority.row(issued, None))
-    return rows
+        issued = issuance.issue_now(plan.entries[name].profile, plan.name(name), spki, issuer=issuer, in_device=True)
+        _replace(directory, f"{name}.pem", to_pem(issued.der), clock.now())
+        renewed.append(issued)
+    return renewed
 
 
 def _replace(directory: Path, file: str, content: bytes, now: datetime) -> None:

@@ -21,6 +21,7 @@ from hsm import Attributes, DestructionRecord, HsmError, KeyHandleInfo, OneTimeK
 from hsm.errors import DestructionFailed
 from tsp.ca.authority import Authority, IssuedCertificate, PreparedCertificate
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.lint import PublicKey
 from tsp.ca.names import PersonName
 from tsp.core import steps
 from tsp.core.clock import Clock
@@ -245,8 +246,9 @@ def _require_protected(attributes: Attributes) -> None:
         )
 
 
-def _verify(certified: EllipticCurvePublicKey, digest: bytes, signature: bytes) -> None:
+def _verify(certified: PublicKey, digest: bytes, signature: bytes) -> None:
     """With the key as the certificate gives it: whoever validates the signature has no other."""
+    assert isinstance(certified, EllipticCurvePublicKey), "one-time keys are EC keys"
     try:
         certified.verify(signature, digest, _ECDSA_OVER_DIGEST)
     except InvalidSignature:

@@ -10,8 +10,10 @@ from typing import Final, Protocol
 from asn1crypto import x509
 
 from hsm import Token
+from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.http import App
+from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.names import ServiceName
 from tsp.ca.plan import load_plan
 from tsp.ca.profiles import load_profiles
@@ -131,13 +133,16 @@ def publishing(runtime: Hands) -> Iterator[TrustListPublisher]:
     with runtime.open_token("ca") as token:
         database = runtime.database()
         try:
-            yield trust_list_publisher(runtime, token, database)
+            yield trust_list_publisher(runtime, token, database, OPERATORS)
         finally:
             database.close()
 
 
-def trust_list_publisher(runtime: Hands, token: Token, database: Database) -> TrustListPublisher:
-    """What keeps the list right, for the process that has the authorities' token open."""
+def trust_list_publisher(runtime: Hands, token: Token, database: Database, writer: str) -> TrustListPublisher:
+    """What keeps the list right, for the process that has the authorities' token open.
+
+    `writer` is its name in the log, where the signer's certificates stand.
+    """
     settings = runtime.settings
     profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
     shelf, directory = trust_list_shelf(settings), settings.var / "ca"
@@ -151,7 +156,9 @@ def trust_list_publisher(runtime: Hands, token: Token, database: Database) -> Tr
         )
         title = f"{settings.name} {'TEST ' if settings.demo else ''}Trust List"
         name = ServiceName(owner.country, owner.organisation, owner.organisation_identifier, title)
-        return certified_signer(shelf, token, authority, name, database, runtime.clock)
+        told = Writer(writer, runtime.randomness, runtime.clock)
+        issuance = Issuance(authority, database, runtime.clock, runtime.randomness, told)
+        return certified_signer(shelf, token, issuance, name, runtime.clock)
 
     def revoked_at(certificate: bytes) -> datetime | None:
         serial = serial_text(x509.Certificate.load(certificate).serial_number)

@@ -18,11 +18,10 @@ from asn1crypto import x509
 
 from hsm import KeySpec, Token
 from hsm.errors import HsmError, KeyMissing
-from tsp.ca.authority import Authority
+from tsp.ca.issuance import Issuance
 from tsp.ca.names import ServiceName
 from tsp.ca.store import from_pem, to_pem
 from tsp.core.clock import Clock
-from tsp.core.database import Database
 from tsp.core.errors import NotFound, TspError, Unavailable
 from tsp.core.files import write_atomic
 from tsp.repository.services import Service
@@ -163,7 +162,7 @@ class TrustListPublisher:
 
 
 def certified_signer(
-    shelf: TrustListShelf, token: Token, authority: Authority, name: ServiceName, database: Database, clock: Clock
+    shelf: TrustListShelf, token: Token, issuance: Issuance, name: ServiceName, clock: Clock
 ) -> ListSigner:
     """The key `trust-list` of the token with a certificate that lasts; both are made where they are missing.
 
@@ -181,9 +180,7 @@ def certified_signer(
         parsed = x509.Certificate.load(standing)
         if parsed.public_key.dump() == key.public_spki and parsed.not_valid_after - now > _AHEAD:
             return ListSigner(standing, key.sign_digest)
-    issued = authority.issue(authority.prepare("trust-list", name, key.public_spki, now=now, issuer="infrastructure"))
-    with database.write() as session:
-        session.add(authority.row(issued, None))
+    issued = issuance.issue_now("trust-list", name, key.public_spki, issuer="infrastructure")
     shelf.directory.mkdir(parents=True, exist_ok=True)
     write_atomic(shelf.directory / SIGNER_FILE, to_pem(issued.der))
     return ListSigner(issued.der, key.sign_digest)

@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -77,6 +78,10 @@ class Proofing:
 
     level: Level
     verification_id: str | None
+
+
+#: Whose register confirms the persons here.
+COUNTRY: Final = "SI"
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,7 @@ class Accounts:
         return Identity(
             given_name=person.given_name,
             family_name=person.family_name,
-            country="SI",
+            country=COUNTRY,
             serial_number=person.serial_number(self._serial_key),
             tax_number=person.tax_number,
             date_of_birth=person.date_of_birth,
