@@ -106,9 +106,9 @@ class Profile(Strict):
     @property
     def key_in_token(self) -> bool:
         """Whether its key must be in a token of this installation: where a QSCD is stated, and for the provider's
-        units and responders (EN 319 421 TIS-7.6.2; RFC 6960, 4.2.2.2).
+        units, responders and trust list (EN 319 421 TIS-7.6.2; RFC 6960, 4.2.2.2; TS 119 612, 5.7.1).
         """
-        return self.needs_qscd or not {"timeStamping", "OCSPSigning"}.isdisjoint(self.extended_key_usage)
+        return self.needs_qscd or not {"timeStamping", "OCSPSigning", "tslSigning"}.isdisjoint(self.extended_key_usage)
 
     @property
     def one_time(self) -> bool:

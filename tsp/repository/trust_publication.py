@@ -180,7 +180,7 @@ def certified_signer(
         parsed = x509.Certificate.load(standing)
         if parsed.public_key.dump() == key.public_spki and parsed.not_valid_after - now > _AHEAD:
             return ListSigner(standing, key.sign_digest)
-    issued = issuance.issue_now("trust-list", name, key.public_spki, issuer="infrastructure")
+    issued = issuance.issue_now("trust-list", name, key.public_spki, issuer="infrastructure", in_device=True)
     shelf.directory.mkdir(parents=True, exist_ok=True)
     write_atomic(shelf.directory / SIGNER_FILE, to_pem(issued.der))
     return ListSigner(issued.der, key.sign_digest)
