@@ -53,6 +53,7 @@ _ROWS: dict[str, dict[str, str]] = {
         "issuer": "'qualified'",
         "profile": "'qualified'",
         "subject_ref": _ACCOUNT,
+        "subject_digest": _HASH,
         "not_before": _MOMENT,
         "not_after": _MOMENT,
         "der": _BLOB,
@@ -120,12 +121,48 @@ def fill(path: Path, rows: int) -> None:
         for pragma in ("synchronous=OFF", "cache_size=-400000", "foreign_keys=OFF", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("INSERT INTO audit_writer (name, counter, last) VALUES ('filled', ?, zeroblob(32))", (rows,))
-        values = {"rows": rows, "step": (1 << 32) // (rows + 1)}
         for table, columns in _ROWS.items():
-            names, expressions = ", ".join(columns), ", ".join(columns.values())
-            connection.execute(f"INSERT INTO {table} ({names}) {_SERIES}SELECT {expressions} FROM n", values)  # noqa: S608  (our own names)
+            _insert(connection, table, columns, rows)
         broken = connection.execute("PRAGMA foreign_key_check").fetchone()
         assert broken is None, f"the rows do not belong together: {broken}"
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
+
+
+def fill_certificates(path: Path, rows: int) -> None:
+    """Puts `rows` certificates, and nothing else, into an empty SQLite database."""
+    _fill_one(path, "certificate", _ROWS["certificate"], rows)
+
+
+def revoke_all(path: Path, rows: int) -> None:
+    """The same, each of them revoked: one a second, for reasons in turn."""
+    revoked = "strftime('%Y-%m-%d %H:%M:%S', 1767225600 + i, 'unixepoch') || '.000000'"
+    reason = "CASE i % 4 WHEN 0 THEN 'keyCompromise' WHEN 1 THEN 'superseded' WHEN 2 THEN 'unspecified' "
+    columns = {**_ROWS["certificate"], "revoked_at": revoked, "reason": reason + "ELSE 'cessationOfOperation' END"}
+    _fill_one(path, "certificate", columns, rows)
+
+
+def serial_of(number: int, rows: int) -> int:
+    """The serial number of the certificate in row `number` of `rows`."""
+    return int(f"{number * _step(rows):08x}{number:024x}", 16)
+
+
+def _step(rows: int) -> int:
+    return (1 << 32) // (rows + 1)
+
+
+def _fill_one(path: Path, table: str, columns: dict[str, str], rows: int) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous=OFF")
+        _insert(connection, table, columns, rows)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+
+
+def _insert(connection: sqlite3.Connection, table: str, columns: dict[str, str], rows: int) -> None:
+    names, expressions = ", ".join(columns), ", ".join(columns.values())
+    values = {"rows": rows, "step": _step(rows)}
+    connection.execute(f"INSERT INTO {table} ({names}) {_SERIES}SELECT {expressions} FROM n", values)  # noqa: S608  (our own names)

@@ -101,7 +101,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.ca.authority import Authority, IssuingKey
     from tsp.ca.plan import SUBSCRIBER_ISSUERS
     from tsp.ca.profiles import load_profiles
-    from tsp.ca.publication import CrlPublisher
+    from tsp.ca.publication import CrlPublisher, CrlTerms
     from tsp.ca.store import CaStore
     from tsp.ca.urls import RepositoryUrls
     from tsp.engine.activation import KINDS, Activator, load_pinned_key
@@ -132,7 +132,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     }
     stack.enter_context(_background(_responder_renewal(runtime, store, token, database, issuers).run, "responders"))
     # Before anything is signed: certificates point to this list.
-    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
+    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock, CrlTerms.of(settings))
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
     listed = trust_list_publisher(runtime, token, database, writer)

@@ -155,6 +155,9 @@ def test_without_a_file_the_name_is_the_accounts(run: Run, context: CeremonyCont
         assert row is not None
         assert row.subject_ref == "account-1"
     assert x509.Certificate.load(row.der).subject.native["common_name"] == "Ana Novak"
+    told = answered(run("request", request_file, "--profile", "authentication", "--account", "account-1"))
+    assert answered(run("withdraw", told["intent"])) == {"serial": told["serial"], "state": "withdrawn"}
+    assert run("issue", told["intent"])[0] == 1
 
 
 @pytest.mark.requirement("CA-2", "CA-4")
@@ -266,3 +269,44 @@ def test_pkcs12_is_for_the_demo_alone(
     arguments = ("--subject", tmp_path / "person.toml", "--password-file", tmp_path / "password")
     code, output = run("pkcs12", *arguments, "--out", tmp_path / "a.p12")
     assert (code, output.split(":")[0]) == (1, "pkcs12-only-in-demo")
+
+
+@pytest.mark.requirement("CA-1", "CA-5")
+def test_operators_list_and_show_what_was_issued(run: Run, context: CeremonyContext, tmp_path: Path) -> None:
+    code, output = run("list", "--json", "--limit", "4")
+    assert code == 0
+    page = json.loads(output)
+    assert len(page["certificates"]) == 4
+    code, output = run("list", "--json", "--after", page["after"], "--limit", "500")
+    told = [*page["certificates"], *json.loads(output)["certificates"]]
+    transcript = json.loads((context.directory / "transcript.json").read_bytes())
+    assert {one["serial"] for one in told} == {facts["serial"] for facts in transcript["certificates"].values()}
+    [unit] = [one for one in told if one["profile"] == "tsu"]
+    code, output = run("list", "--subject", unit["subject"])
+    assert (code, output.splitlines()[-1]) == (0, "1 certificates")
+    assert unit["serial"] in output
+    code, output = run("show", unit["serial"], "--out", str(tmp_path / "unit.der"), "--der")
+    assert code == 0
+    assert f"subject      {unit['subject']}" in output
+    shown = subprocess.run(
+        ["openssl", "x509", "-inform", "DER", "-in", tmp_path / "unit.der", "-noout", "-serial"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(shown.stdout.strip().removeprefix("serial="), 16) == int(unit["serial"], 16)
+    assert json.loads(run("show", unit["serial"], "--json")[1])["pem"].startswith("-----BEGIN CERTIFICATE-----")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("list", "--since", "yesterday"), "moment-malformed"),
+        (("list", "--after", "x"), "cursor-malformed"),
+        (("list", "--subject", "nobody"), "subject-malformed"),
+        (("show", "xyz"), "serial-malformed"),
+        (("show", "00"), "certificate-unknown"),
+    ],
+)
+def test_bad_questions_to_the_inventory_are_explained(run: Run, arguments: tuple[str, ...], code: str) -> None:
+    ended, output = run(*arguments)
+    assert ended == 1
+    assert output.startswith(f"{code}: ")

@@ -14,8 +14,8 @@ from hsm import Token, softhsm
 from tests.ca.ca_kit import ROOT
 from tsp.audit.tables import Entry
 from tsp.ca.commands import CeremonyContext, ceremony_commands
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.plan import ENTRIES
-from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore
 from tsp.ca.tables import status
 from tsp.core.clock import SettableClock

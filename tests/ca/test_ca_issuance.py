@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -15,7 +16,7 @@ from tsp.audit.entries import Writer
 from tsp.audit.tables import Entry
 from tsp.ca.authority import IssuedCertificate
 from tsp.ca.issuance import Issuance
-from tsp.ca.tables import Certificate, CertificateIntent, open_intents, status
+from tsp.ca.tables import Certificate, CertificateIntent, left_intents, open_intents, status
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, NotFound, Refused, TspError, Unavailable
@@ -135,6 +136,39 @@ def test_intent_does_not_outlive_its_time(
 def test_unknown_intent_is_told(database: Database, clock: SettableClock) -> None:
     with pytest.raises(NotFound, match="intent-unknown"):
         issuance(database, clock).issue("nothing")
+    with pytest.raises(NotFound, match="intent-unknown"):
+        issuance(database, clock).withdraw("nothing")
+
+
+@pytest.mark.requirement("CA-1", "EVD-2")
+def test_withdrawn_intent_is_never_issued(database: Database, clock: SettableClock) -> None:
+    desk = issuance(database, clock)
+    intent = desk.prepare("authentication", PERSON, SPKI)
+    assert desk.withdraw(intent.id) == intent.serial
+    with pytest.raises(Conflict, match="certificate-issued-already"):
+        desk.issue(intent.id)
+    with pytest.raises(Conflict, match="intent-ended"):
+        desk.withdraw(intent.id)
+    with database.read() as session:
+        ended = session.get(CertificateIntent, intent.id)
+        assert ended is not None
+        assert (ended.state, ended.tbs) == ("withdrawn", None)
+    assert entries(database)[-1] == ("certificate-withdrawn", {"intent": intent.id, "certificate": intent.serial})
+
+
+def test_what_is_withdrawn_while_it_is_signed_is_not_handed_out(database: Database, clock: SettableClock) -> None:
+    class Meanwhile(SoftKey):
+        def sign_digest(self, digest: bytes) -> bytes:
+            issuance(database, clock).withdraw(intent.id)
+            return super().sign_digest(digest)
+
+    desk = issuance(database, clock, Meanwhile())
+    intent = desk.prepare("authentication", PERSON, SPKI)
+    with pytest.raises(Conflict, match="intent-withdrawn"):
+        desk.issue(intent.id)
+    with database.read() as session:
+        assert session.get(Certificate, intent.serial) is None
+    assert [kind for kind, _ in entries(database)] == ["certificate-prepared", "certificate-withdrawn"]
 
 
 @pytest.mark.requirement("CA-1", "EVD-2")
@@ -176,6 +210,11 @@ def test_process_that_dies_while_signing_leaves_an_intent_that_nobody_redeems(
         issuance(database, clock, key).issue(intent.id)
     with database.read() as session:
         assert [(one.id, one.state) for one in open_intents(session)] == [(intent.id, "redeemed")]
+        assert left_intents(session, clock.now()) == []
+        assert [one.id for one in left_intents(session, clock.now() + timedelta(seconds=1))] == [intent.id]
+    assert issuance(database, clock).withdraw(intent.id) == intent.serial
+    with database.read() as session:
+        assert open_intents(session) == []
 
 
 @pytest.mark.requirement("CA-1")

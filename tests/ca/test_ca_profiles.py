@@ -7,12 +7,27 @@ from typing import Any
 
 import pytest
 
-from tests.ca.ca_kit import ARC, NOW, PERSON, ROOT, SoftKey, authority, etsi_findings, profiles
+from tests.ca.ca_kit import (
+    ARC,
+    CREATOR,
+    NOW,
+    PERSON,
+    ROOT,
+    URLS,
+    SoftKey,
+    authority,
+    etsi_findings,
+    issuer,
+    profiles,
+)
 from tests.false_findings import unexplained
+from tsp.ca.certificate import assemble, build_tbs
+from tsp.ca.lint import lint_certificate
 from tsp.ca.profiles import load_profiles
 from tsp.ca.revocation import is_validity_assured
 from tsp.core.errors import Invalid
 
+SPKI = SoftKey().public_spki
 ONE_TIME = ("advanced", "advanced-qualified", "qualified")
 SEALS = ("advanced-qualified-seal", "advanced-seal", "qualified-seal")
 
@@ -106,6 +121,70 @@ def test_each_variant_is_issued_and_stands_before_the_outside_linter(tmp_path: P
     issued = whole.issue(whole.prepare("advanced", PERSON, SoftKey().public_spki, now=NOW))
     assert unexplained(etsi_findings(issued.der), issued.der) == set()
     assert is_validity_assured(issued.der) is (variant != "c")
+
+
+QCP = {"0.4.0.194112.1.0": "n", "0.4.0.194112.1.1": "l", "0.4.0.194112.1.2": "n-qscd", "0.4.0.194112.1.3": "l-qscd"}
+#: The whole matrix of EN 319 412-5, table 2, and EN 319 411-2, 5.3, of which the outside linter tests a part.
+MATRIX = list(
+    itertools.product(
+        ("advanced", "advanced-seal"), (False, True), (False, True), (None, "esign", "eseal"), (None, *QCP)
+    )
+)
+
+
+def _may(name: str, compliance: bool, sscd: bool, kind: str | None, policy: str | None) -> bool:
+    """What the standards allow, written down once more."""
+    person = name == "advanced"
+    if kind not in (None, "esign" if person else "eseal"):
+        return False
+    if not compliance:
+        return not sscd and policy is None
+    wanted = ("n" if person else "l") + ("-qscd" if sscd else "")
+    return kind is not None and policy is not None and QCP[policy] == wanted
+
+
+@pytest.mark.requirement("CA-2", "CA-4")
+def test_of_the_matrix_of_statements_and_policies_only_what_agrees_is_allowed(tmp_path: Path) -> None:
+    allowed = 0
+    for name, compliance, sscd, kind, policy in MATRIX:
+        _write(
+            tmp_path,
+            name,
+            {
+                "policies": ["own.1.1", *([policy] if policy else [])],
+                "issuers": ["qualified" if compliance else "nonqualified"],
+                "qc_statements.compliance": compliance,
+                "qc_statements.sscd": sscd,
+                "qc_statements.pds": True,
+                **({"qc_statements.type": kind} if kind else {}),
+            },
+        )
+        fine = True
+        try:
+            load_profiles(tmp_path, ARC)
+        except Invalid:
+            fine = False
+        assert fine == _may(name, compliance, sscd, kind, policy), (name, compliance, sscd, kind, policy)
+        (tmp_path / f"{name}.toml").unlink()
+        allowed += fine
+    assert (len(MATRIX), allowed) == (120, 8)
+
+
+@pytest.mark.requirement("CA-2", "CA-4")
+def test_of_the_same_matrix_the_own_lint_lets_pass_only_what_agrees() -> None:
+    signer, subjects = issuer("qualified"), {"advanced": PERSON, "advanced-seal": CREATOR}
+    for name, compliance, sscd, kind, policy in MATRIX:
+        shipped = profiles()[name]
+        statements = shipped.qc_statements.model_copy(
+            update={"compliance": compliance, "sscd": sscd, "type": kind, "pds": True}
+        )
+        policies = (f"{ARC}.1.1", *([policy] if policy else []))
+        # Past the checks of profiles: what if one of them were missing?
+        wrong = shipped.model_copy(update={"qc_statements": statements, "policies": policies})
+        tbs = build_tbs(wrong, signer.facts, subjects[name], SPKI, 2**100, NOW, URLS)
+        found = {one.rule for one in lint_certificate(assemble(tbs, b"0", signer.algorithm), wrong, signer.facts)}
+        assert (found == set()) == _may(name, compliance, sscd, kind, policy), (name, compliance, sscd, kind, policy)
+        assert found <= {"qc-policy", "qc-type", "qc-complete"}
 
 
 def test_own_policies_stand_under_the_configured_arc() -> None:

@@ -1,12 +1,21 @@
 """Migrations: from nothing to exactly the tables of the code, on the database that the run is for."""
 
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect
 
+from tests.small_pki import Ca
+from tsp.ca.inventory import Question, search
 from tsp.core.database import Database
-from tsp.core.migrate import newest_revision, revision, upgrade
+from tsp.core.migrate import _config, newest_revision, revision, upgrade
 from tsp.schema import METADATA
+
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
 def test_upgrade_from_empty_ends_at_the_newest_revision_and_may_be_repeated(bare_database: Database) -> None:
@@ -33,3 +42,25 @@ def test_a_difference_would_be_seen(database: Database) -> None:
         found = compare_metadata(context, METADATA)
         connection.rollback()
     assert [(kind, index.name) for kind, index in found] == [("add_index", "ix_approval_state")]
+
+
+@pytest.mark.requirement("CA-5")
+def test_certificates_of_earlier_releases_are_found_by_their_subject(bare_database: Database) -> None:
+    root = Ca("TEST Root")
+    command.upgrade(_config(bare_database, METADATA), "0004")
+    row = {
+        "serial": f"{7:032x}",
+        "issuer": "root",
+        "profile": "root-ca",
+        "not_before": NOW,
+        "not_after": NOW,
+        "der": root.der,
+        "issued_at": NOW,
+    }
+    columns = [sa.column(name, METADATA.tables["certificate"].c[name].type) for name in row]
+    with bare_database.engine.begin() as connection:
+        connection.execute(sa.insert(sa.table("certificate", *columns)).values(row))
+    upgrade(bare_database, METADATA)
+    with bare_database.read() as session:
+        [found] = search(session, Question(subject=root.certificate.subject.rfc4514_string()), NOW).certificates
+    assert found.serial == row["serial"]

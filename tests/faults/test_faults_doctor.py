@@ -13,16 +13,22 @@ import pytest
 from sqlalchemy import text
 
 from tests.audit.audit_kit import Log
+from tests.ca.ca_kit import PERSON, SoftKey, authority, issuer
 from tests.conftest import TokenFactory
 from tests.engine.engine_kit import Provider, Room, certify_issuer
 from tests.engine.test_engine_server import served
 from tests.faults.faces import Faces
 from tests.formats.pdf_samples import classic, objects
 from tests.sign.street import QTSA
+from tsp.audit.entries import Writer
+from tsp.ca.issuance import Issuance
+from tsp.ca.lists import count_revocation
+from tsp.ca.publication import make_crl
 from tsp.core.clock import SettableClock
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
 from tsp.core.errors import Unavailable
+from tsp.core.migrate import upgrade
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings, load_settings
 from tsp.doctor import installation, work
@@ -33,6 +39,7 @@ from tsp.engine.installation import socket_path
 from tsp.engine.onetime import Step
 from tsp.notify.tables import Message, MessageState
 from tsp.runtime import Runtime
+from tsp.schema import METADATA
 
 pytestmark = pytest.mark.requirement("OPS-1")
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +167,28 @@ def test_an_approval_that_a_dead_engine_had_in_use(runtime: Runtime, room: Room,
     assert one(work.approvals, runtime, "approvals in use").well
 
 
+def test_a_certificate_whose_process_died_while_it_signed(
+    runtime: Runtime, database: Database, clock: SettableClock
+) -> None:
+    class Dying(SoftKey):
+        def sign_digest(self, digest: bytes) -> bytes:
+            raise KeyboardInterrupt
+
+    whole = authority({"nonqualified": issuer("nonqualified", Dying())}, clock=clock)
+    writer = Writer("certification", runtime.randomness, clock)
+    desk = Issuance(whole, database, clock, runtime.randomness, writer)
+    intent = desk.prepare("authentication", PERSON, SoftKey().public_spki)
+    with pytest.raises(KeyboardInterrupt):
+        desk.issue(intent.id)
+    making, subject = work.certificates_in_the_making, "certificates in the making"
+    assert one(making, runtime, subject).well  # it may still be at it
+    _advance(runtime, minutes=20)
+    left = one(making, runtime, subject)
+    assert (left.well, left.seen) == (False, f"1 that a process left: {intent.id}")
+    desk.withdraw(intent.id)
+    assert one(making, runtime, subject).well
+
+
 @pytest.fixture
 def provider(clock: SettableClock) -> Provider:
     return Provider(clock)
@@ -269,3 +298,27 @@ def test_a_schema_of_another_release(tmp_path: Path, bare_database: Database, cl
 def _advance(runtime: Runtime, *, minutes: float) -> None:
     assert isinstance(runtime.clock, SettableClock)
     runtime.clock.advance(minutes=minutes)
+
+
+def test_a_revoked_authority_that_is_not_on_the_roots_list_is_seen(
+    bare_database: Database, tmp_path: Path, clock: SettableClock
+) -> None:
+    upgrade(bare_database, METADATA)
+    runtime = Runtime(settings_of(tmp_path, bare_database), clock)
+    assert one(installation.database, runtime, "root CRL, complete").well
+    with bare_database.write() as session:
+        count_revocation(session, "root", 0)
+    assert not one(installation.database, runtime, "root CRL, complete").well
+
+
+def test_every_part_of_a_list_is_looked_at(runtime: Runtime, tmp_path: Path, clock: SettableClock) -> None:
+    directory = runtime.settings.var / "ca"
+    directory.mkdir(parents=True)
+    key = issuer("qualified")
+    for name, hours in (("qualified-1", 48), ("qualified-12", 12), ("qualified-1-delta", 1)):
+        crl = make_crl(key, number=1, now=clock.now(), validity=timedelta(hours=hours))
+        (directory / f"{name}.crl").write_bytes(crl)
+    (directory / "nonqualified.crl").write_bytes(b"half")
+    found = {d.subject: d.well for d in installation.certificates(runtime)}
+    lists = {name: well for name, well in found.items() if name.startswith(("qualified", "nonqualified"))}
+    assert lists == {"qualified-1 CRL": True, "qualified-12 CRL": False, "nonqualified CRL": False}

@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 
 from tests.ca.ca_kit import SoftKey
 from tsp.ca.authority import IssuingKey
-from tsp.ca.certificate import IssuerFacts, assemble
-from tsp.ca.crl import RevokedCertificate, build_tbs_crl
+from tsp.ca.certificate import IssuerFacts
+from tsp.ca.crl import RevokedCertificate
+from tsp.ca.publication import make_crl
 from tsp.ca.store import CaStore
 from tsp.core.clock import SettableClock
 
@@ -133,8 +134,9 @@ def test_revoked_authority_is_called_so(client: TestClient, artefacts: Path, clo
     serial = int(re.findall(r"[0-9a-f]{32}", client.get("/").text)[1], 16)
     clock.advance(seconds=3600)
     now = clock.now()
-    tbs = build_tbs_crl(root.facts, 2, now, now + timedelta(days=1), [RevokedCertificate(serial, now, "cACompromise")])
-    (artefacts / "root.crl").write_bytes(assemble(tbs, root.sign(tbs), root.algorithm))
+    revoked = [RevokedCertificate(serial, now, "cACompromise")]
+    listed = make_crl(root, number=2, now=now, validity=timedelta(days=1), revoked=revoked)
+    (artefacts / "root.crl").write_bytes(listed)
     text = client.get("/").text
     assert text.count(">revoked</span>") == 1
     assert text.count(">valid now</span>") == 3

@@ -28,7 +28,7 @@ from tsp.ca.lint import Expected, PublicKey, check_issued, expected_of, lint_cer
 from tsp.ca.lint_rules import STRENGTH, expected_extensions
 from tsp.ca.names import PersonName, ServiceName, SubjectName, dns_name
 from tsp.ca.profiles import Profile
-from tsp.ca.tables import Certificate, serial_text
+from tsp.ca.tables import Certificate, serial_text, subject_digest, subject_of
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock
 from tsp.core.der import integer, seq
@@ -76,8 +76,12 @@ class IssuingKey:
 
     def sign(self, message: bytes) -> bytes:
         """DER Ecdsa-Sig-Value. `Unavailable` (authority-unavailable) where the token does not answer."""
+        return self.sign_prehashed(self.algorithm.digest(message))
+
+    def sign_prehashed(self, digest: bytes) -> bytes:
+        """The same for a message whose digest, made with this key's own algorithm, is at hand."""
         try:
-            return self.key.sign_digest(self.algorithm.digest(message))
+            return self.key.sign_digest(digest)
         except HsmError as error:
             raise Unavailable(
                 "authority-unavailable",
@@ -93,6 +97,8 @@ class PreparedCertificate:
     profile: str
     issuer: str
     expected: Expected
+    #: The subject's Name (DER).
+    subject: bytes = field(repr=False)
     prepared: float
     #: Taking an element out of a list is atomic: two threads cannot both redeem.
     ticket: list["Authority"] = field(repr=False)
@@ -129,6 +135,8 @@ class IssuedCertificate:
     not_before: datetime
     not_after: datetime
     public: PublicKey = field(repr=False, compare=False)
+    #: The subject's Name (DER).
+    subject: bytes = field(repr=False, compare=False)
 
 
 class Authority:
@@ -196,7 +204,8 @@ class Authority:
             )
         serial = self._new_serial()
         template = self._template(chosen, signer, semantics=subject.semantic)
-        tbs = template.tbs(subject.der(), spki, serial, now, host_names=host_names)
+        name = subject.der()
+        tbs = template.tbs(name, spki, serial, now, host_names=host_names)
         self._look_at_shape(chosen, signer, (kind, *subject.shape), tbs)
         expected = Expected(
             tbs=tbs,
@@ -207,7 +216,7 @@ class Authority:
             extensions=self._expected_extensions(chosen, semantics=subject.semantic),
             algorithm=signer.algorithm,
         )
-        return PreparedCertificate(profile, signer.facts.role, expected, self._clock.monotonic(), ticket=[self])
+        return PreparedCertificate(profile, signer.facts.role, expected, name, self._clock.monotonic(), ticket=[self])
 
     def issue(self, prepared: PreparedCertificate) -> IssuedCertificate:
         """Signs what was prepared, reads it back and compares.
@@ -232,7 +241,14 @@ class Authority:
         der = assemble(prepared.tbs, signer.sign(prepared.tbs), signer.algorithm)
         public = check_issued(der, prepared.expected, signer.public)
         return IssuedCertificate(
-            prepared.serial, der, prepared.issuer, prepared.profile, prepared.not_before, prepared.not_after, public
+            prepared.serial,
+            der,
+            prepared.issuer,
+            prepared.profile,
+            prepared.not_before,
+            prepared.not_after,
+            public,
+            prepared.subject,
         )
 
     def profile(self, name: str) -> Profile:
@@ -261,7 +277,14 @@ class Authority:
         der = assemble(tbs, signer.sign(tbs), signer.algorithm)
         public = check_issued(der, expected, signer.public)
         return IssuedCertificate(
-            serial_text(expected.serial), der, issuer, profile, expected.not_before, expected.not_after, public
+            serial_text(expected.serial),
+            der,
+            issuer,
+            profile,
+            expected.not_before,
+            expected.not_after,
+            public,
+            subject_of(der),
         )
 
     def row(self, issued: IssuedCertificate, subject_ref: str | None) -> Certificate:
@@ -275,10 +298,12 @@ class Authority:
             "issuer": issued.issuer,
             "profile": issued.profile,
             "subject_ref": subject_ref,
+            "subject_digest": subject_digest(issued.subject),
             "not_before": issued.not_before,
             "not_after": issued.not_after,
             "der": issued.der,
             "issued_at": self._clock.now(),
+            "shard": self._urls.named_shard(issued.issuer, issued.der),
             "revoked_at": None,
             "reason": None,
         }

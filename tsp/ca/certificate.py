@@ -140,14 +140,20 @@ class Template:
         self._urls = urls
         self._semantics = semantics
         self._algorithm_and_issuer = algorithm_of(issuer.spki).der + issuer.name
-        # Where nothing but the key identifier changes, the extensions are two constants around it.
-        self._around_key_id: tuple[bytes, bytes] | None = None
-        if profile.private_key_days is None and not profile.host_names:
-            marker = b"\xa5" * 20
-            before, _, after = self._extensions(marker, (), issuer.not_before).partition(marker)
-            self._around_key_id = before, after
+        # Where nothing but the key identifier changes, the extensions are two constants around it, for each shard.
+        self._constant = profile.private_key_days is None and not profile.host_names
+        self._around_key_id: dict[int, tuple[bytes, bytes]] = {}
+        if self._constant:
+            self._around(urls.shard(issuer.role, 0))
 
-    def _extensions(self, key_id: bytes, host_names: Sequence[str], not_before: datetime) -> bytes:
+    def _around(self, shard: int) -> tuple[bytes, bytes]:
+        if shard not in self._around_key_id:
+            marker = b"\xa5" * 20
+            before, _, after = self._extensions(marker, (), self._issuer.not_before, shard).partition(marker)
+            self._around_key_id[shard] = before, after
+        return self._around_key_id[shard]
+
+    def _extensions(self, key_id: bytes, host_names: Sequence[str], not_before: datetime, shard: int) -> bytes:
         return extensions(
             self._profile,
             self._issuer.role,
@@ -157,6 +163,7 @@ class Template:
             semantics=self._semantics,
             host_names=host_names,
             not_before=not_before,
+            shard=shard,
         )
 
     def tbs(
@@ -164,12 +171,12 @@ class Template:
     ) -> bytes:
         """TBSCertificate for an encoded subject Name and SubjectPublicKeyInfo."""
         not_before, not_after = validity(self._profile, start)
-        key_id = key_identifier(spki)
-        if self._around_key_id is not None:
-            before, after = self._around_key_id
+        key_id, shard = key_identifier(spki), self._urls.shard(self._issuer.role, serial)
+        if self._constant:
+            before, after = self._around(shard)
             tail = before + key_id + after
         else:
-            tail = self._extensions(key_id, host_names, not_before)
+            tail = self._extensions(key_id, host_names, not_before, shard)
         return seq(
             _VERSION_3,
             integer(serial),

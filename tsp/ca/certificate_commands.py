@@ -9,6 +9,7 @@ import typer
 
 from tsp.ca.commands import CeremonyContext, explained
 from tsp.ca.desk import Desk
+from tsp.ca.inventory_commands import add_inventory_commands
 from tsp.ca.issuance import Intent
 from tsp.ca.names import PersonName, SubjectName
 from tsp.ca.request import MAX_OCTETS, CertificateRequest, read_request
@@ -29,7 +30,9 @@ Holder = Callable[[str], PersonName]
 
 def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder) -> typer.Typer:
     """The sub-commands of `tsp certificate`; `context` is called when one runs, `holder` when an account is named."""
-    commands = typer.Typer(help="Certificates beside those of one-time keys.", no_args_is_help=True)
+    commands = typer.Typer(
+        help="Certificates: what was issued, and those beside the ones of one-time keys.", no_args_is_help=True
+    )
 
     @commands.command("request")
     def request(
@@ -76,6 +79,14 @@ def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder)
             write_atomic(out, pem)
             _print({"serial": issued.serial, "file": str(out)})
 
+    @commands.command("withdraw")
+    def withdraw(intent: Annotated[str, typer.Argument(help="What `request` printed.")]) -> None:
+        """End a prepared certificate that shall not be issued, or that a process left while it signed."""
+        with explained():
+            with Desk.open(context()) as desk:
+                serial = desk.issuance().withdraw(intent)
+            _print({"serial": serial, "state": "withdrawn"})
+
     @commands.command("intents")
     def intents() -> None:
         """List what was prepared and has not ended, the oldest first, as JSON."""
@@ -96,6 +107,7 @@ def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder)
                 ]
             )
 
+    add_inventory_commands(commands, context)
     _more_commands(commands, context, holder)
     return commands
 

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     pkcs12,
 )
+from sqlalchemy.orm import Session
 
 from hsm import KeySpec, Token
 from hsm.errors import KeyMissing
+from tsp.audit.entries import record
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import token_errors
 from tsp.ca.commands import CeremonyContext
@@ -26,7 +28,7 @@ from tsp.ca.issuance import Issuance
 from tsp.ca.names import PersonName
 from tsp.ca.plan import ISSUERS
 from tsp.ca.profiles import Profile
-from tsp.ca.revocation import revoke
+from tsp.ca.revocation import Requester, Revocations
 from tsp.ca.samples import SampleBench
 from tsp.ca.store import CaStore
 from tsp.ca.urls import RepositoryUrls
@@ -116,8 +118,16 @@ class Desk:
             return key.public_spki
 
     def _revoke(self, issuer: str, serial: str) -> None:
-        with self.context.database.write() as session:
-            revoke(session, issuer, serial, "cessationOfOperation", self.context.clock.now())
+        own = self.context
+
+        def journal(session: Session, kind: str, payload: Mapping[str, str]) -> None:
+            record(session, writer=own.writer, kind=kind, payload=payload)
+
+        revocations = Revocations(own.clock, journal, lambda _session, _done: None)  # a test certificate is nobody's
+        with own.database.write() as session:
+            requester = Requester("provider", "test-certificates")
+            done = revocations.revoke(session, serial, "cessationOfOperation", requester)
+            assert done.issuer == issuer, "a serial number names one certificate"
 
     def login_file(
         self, subject: PersonName, subject_ref: str | None, password: str

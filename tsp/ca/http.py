@@ -1,14 +1,17 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
-`.pem` and `.p7c` (with its chain), also of every later generation (`/qualified-2`), and of each `.crl` that is
-there. No account, no cookie, no state; a renewed file is served at once. What is none of these is for
-`otherwise`: the repository's pages for people (`tsp.repository`).
+`.pem` and `.p7c` (with its chain), also of every later generation (`/qualified-2`), and of every list that is
+published (`/root.crl`, `/qualified.crl`, `/qualified-3.crl`, `/qualified-delta.crl`). No account, no cookie, no
+state; a renewed file is served at once. What is none of these is for `otherwise`: the repository's pages for
+people (`tsp.repository`).
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -16,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.crl_reading import open_crl
 from tsp.ca.plan import ISSUERS
-from tsp.ca.publication import crl_facts
 from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, from_pem, to_pem
 from tsp.core.clock import Clock
-from tsp.core.errors import TspError, Unavailable, http_status
+from tsp.core.errors import Invalid, TspError, Unavailable, http_status
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -34,13 +37,38 @@ _CRL_AGE = 3600
 _FILE = re.compile(r"/[A-Za-z0-9._-]+\.(cer|pem|p7c|crl)")
 _WATCHED = (RENEWALS_FILE, TRANSCRIPT_FILE)
 _GENERATION = re.compile(rf"({'|'.join(('root', *ISSUERS))})(?:-([2-9]|[1-9][0-9]+))?")
+_CHUNK = 1 << 18
+
+
+class FileBody:
+    """The octets of a file as it was when it was opened, whatever is put in its place: read when they are sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._handle)
+        self._size = os.fstat(self._handle).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole of it, a quarter of a megabyte at a time."""
+        for begin in range(0, self._size, _CHUNK):
+            yield os.pread(self._handle, _CHUNK, begin)
+
+    def etag(self) -> str:
+        """A strong validator over all of it."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return f'"{digest.hexdigest()}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """One file of the repository. `expires` is set for what has a next update."""
 
-    body: bytes
+    body: bytes | FileBody
     media_type: str
     since: datetime
     etag: str
@@ -115,12 +143,12 @@ def _publish(store: CaStore) -> dict[str, Published]:
         ):
             published[f"/{name}.{suffix}"] = Published(body, media_type, since, _etag(body))
     for file in lists(store.directory):
-        crl = file.read_bytes()
         try:
-            _, this_update, next_update = crl_facts(crl)
-        except (ValueError, TypeError) as error:
+            with open_crl(file) as crl:
+                listed, since, until = FileBody(file), crl.this_update, crl.next_update
+        except (OSError, Invalid) as error:
             raise _damaged(file.name) from error
-        published[f"/{file.name}"] = Published(crl, "application/pkix-crl", this_update, _etag(crl), next_update)
+        published[f"/{file.name}"] = Published(listed, "application/pkix-crl", since, listed.etag(), until)
     return published
 
 
@@ -177,14 +205,25 @@ def repository_app(directory: Path, clock: Clock, otherwise: App | None = None) 
             if status != 304:  # RFC 9110, 8.6: it would be the length of the file that is not sent
                 headers.append((b"content-length", str(len(body)).encode()))
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+            if isinstance(body, FileBody) and scope["method"] != "HEAD":
+                for chunk in body.chunks():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                body = b""
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"" if isinstance(body, FileBody) or scope["method"] == "HEAD" else body,
+                }
+            )
         else:
             await send({"type": "websocket.close", "code": 1000})
 
     return app
 
 
-def _answer(repository: Repository, scope: Scope, now: datetime) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _answer(
+    repository: Repository, scope: Scope, now: datetime
+) -> tuple[int, list[tuple[bytes, bytes]], bytes | FileBody]:
     if scope["method"] not in ("GET", "HEAD"):
         return _plain(405, "Only GET and HEAD are answered here.", (b"allow", b"GET, HEAD"))
     try:

@@ -141,7 +141,8 @@ class Issuance:
 
         Raises `NotFound` (intent-unknown), `Conflict` (certificate-issued-already) for every contender but one and
         also after a failure, `Refused` (prepared-too-old), `Unavailable` where the token does not answer or the
-        result is not what was prepared. Whatever is raised after the claim, the intent has failed for good.
+        result is not what was prepared, `Conflict` (intent-withdrawn). Whatever is raised after the claim, the intent
+        has failed for good.
         """
         claimed = self._claim(intent_id)
         try:
@@ -153,7 +154,10 @@ class Issuance:
             raise
         with self._database.write() as session:
             session.add(self._authority.row(issued, claimed.subject_ref))
-            _move(session, claimed.id, "redeemed", "issued", self._clock.now())
+            if not _move(session, claimed.id, "redeemed", "issued", self._clock.now()):
+                raise Conflict(
+                    "intent-withdrawn", "The prepared certificate was withdrawn meanwhile.", intent=claimed.id
+                )
             facts: dict[str, Json] = {
                 "intent": claimed.id,
                 "certificate": issued.serial,
@@ -166,6 +170,23 @@ class Issuance:
         """Both steps, one after the other; options as of `prepare`."""
         return self.issue(self.prepare(profile, subject, spki, **options).id)
 
+    def withdraw(self, intent_id: str) -> str:
+        """Ends an intent that has not ended, whatever became of it; the serial number that it had.
+
+        What a process is signing at this moment is not stored then, and not handed out. Raises `NotFound`
+        (intent-unknown), `Conflict` (intent-ended).
+        """
+        with self._database.write() as session:
+            row = session.get(CertificateIntent, intent_id)
+            if row is None:
+                raise _unknown(intent_id)
+            now = self._clock.now()
+            if not any(_move(session, intent_id, state, "withdrawn", now) for state in ("prepared", "redeemed")):
+                raise Conflict("intent-ended", "The prepared certificate has come to its end.", state=row.state)
+            facts: dict[str, Json] = {"intent": intent_id, "certificate": row.serial}
+            record(session, writer=self._writer, kind="certificate-withdrawn", payload=facts)
+            return row.serial
+
     def _claim(self, intent_id: str) -> CertificateIntent:
         """The intent, now redeemed by this contender and by no other."""
         now = self._clock.now()
@@ -173,7 +194,7 @@ class Issuance:
             won = _move(session, intent_id, "prepared", "redeemed", None, not_after=now)
             row = session.get(CertificateIntent, intent_id)
             if row is None:
-                raise NotFound("intent-unknown", "There is no such prepared certificate.", intent=intent_id)
+                raise _unknown(intent_id)
             if won:
                 return row
             if row.state in ("prepared", "lapsed"):
@@ -212,6 +233,10 @@ def _forget_lapsed(session: Session, now: datetime) -> None:
     """The names in what nobody redeemed in time have no purpose any more."""
     lapsed = update(CertificateIntent).where(CertificateIntent.state == "prepared", CertificateIntent.until < now)
     session.execute(lapsed.values({"state": "lapsed", "ended_at": now, "tbs": None}))
+
+
+def _unknown(intent_id: str) -> NotFound:
+    return NotFound("intent-unknown", "There is no such prepared certificate.", intent=intent_id)
 
 
 def _damaged(intent_id: str) -> Unavailable:

@@ -1,16 +1,15 @@
-"""The authority looks at its own work: at every certificate, at every shape of them, at every CRL.
+"""The authority looks at its own work: at every certificate, and at every shape of them.
 
 `check_issued` runs on each certificate after signing: another parser than the builder reads it back, and
 serial number, validity, key, extensions and signature must be what was prepared. `lint_certificate` holds
 a certificate against every rule of `lint_rules`; the authority runs it once for each shape, before its key
-signs the first. `lint_crl` does the same for a CRL.
+signs the first. `lint_crl.lint_crl` does the same for every list.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from asn1crypto import crl as asn1_crl
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,9 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tsp.ca import oids
-from tsp.ca.certificate import IssuerFacts, SignatureAlgorithm, algorithm_of
-from tsp.ca.crl import MAX_NUMBER
+from tsp.ca.certificate import IssuerFacts, SignatureAlgorithm
 from tsp.ca.lint_reading import Finding, Reading
 from tsp.ca.lint_rules import RULES
 from tsp.ca.profiles import Profile
@@ -29,8 +26,6 @@ from tsp.core.errors import Unavailable
 #: Keys that certificates are issued for.
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
-#: EN 319 411-1 CSS-6.3.9-12: a list of revoked authorities is renewed at least yearly.
-MAX_CRL_AGE = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,63 +117,3 @@ def lint_certificate(der: bytes, profile: Profile, issuer: IssuerFacts) -> list[
         return [Finding(rule.name, rule.clause, detail) for rule in RULES for detail in [rule.check(reading)] if detail]
     except (ValueError, TypeError, KeyError) as error:
         return [Finding("parse", "RFC 5280, 4.1", type(error).__name__)]
-
-
-def lint_crl(der: bytes, issuer: IssuerFacts, issuer_key: ec.EllipticCurvePublicKey) -> list[Finding]:
-    """Everything that is wrong with a CRL of this issuer, its signature included (RFC 5280, 5)."""
-    try:
-        parsed = asn1_crl.CertificateList.load(der, strict=True)
-        return _crl_findings(parsed, issuer, issuer_key)
-    except (ValueError, TypeError, KeyError) as error:
-        return [Finding("crl-parse", "RFC 5280, 5.1", type(error).__name__)]
-
-
-def _crl_findings(
-    parsed: asn1_crl.CertificateList, issuer: IssuerFacts, issuer_key: ec.EllipticCurvePublicKey
-) -> list[Finding]:
-    tbs = parsed["tbs_cert_list"]
-    algorithm = algorithm_of(issuer.spki)
-    this_update, next_update = tbs["this_update"].native, tbs["next_update"].native
-    extensions = {e["extn_id"].dotted: e for e in tbs["crl_extensions"]}
-    number = extensions.get(oids.CE_CRL_NUMBER)
-    key_id = parsed.authority_key_identifier_value
-    rules = (
-        ("crl-version", "RFC 5280, 5.1.2.1", tbs["version"].native == "v2"),
-        ("crl-issuer", "RFC 5280, 5.1.2.3", tbs["issuer"].dump() == issuer.name),
-        (
-            "crl-algorithm",
-            "RFC 5280, 5.1.1.2",
-            tbs["signature"].dump() == parsed["signature_algorithm"].dump() == algorithm.der,
-        ),
-        (
-            "crl-times",
-            "EN 319 411-1 CSS-6.3.9-12",
-            next_update is not None and timedelta() < next_update - this_update <= MAX_CRL_AGE,
-        ),
-        ("crl-number", "RFC 5280, 5.2.3", number is not None and not number["critical"].native),
-        (
-            "crl-number-range",
-            "RFC 5280, 5.2.3",
-            number is None or 0 <= number["extn_value"].parsed.native <= MAX_NUMBER,
-        ),
-        (
-            "crl-authority-key",
-            "RFC 5280, 5.2.1",
-            key_id is not None and key_id["key_identifier"].native == issuer.key_id,
-        ),
-        ("crl-empty", "RFC 5280, 5.1.2.6", tbs["revoked_certificates"].native != []),
-        ("crl-signature", "RFC 5280, 5.1.1.3", _signed(parsed, algorithm, issuer_key)),
-    )
-    return [Finding(name, clause, "does not hold") for name, clause, held in rules if not held]
-
-
-def _signed(
-    parsed: asn1_crl.CertificateList, algorithm: SignatureAlgorithm, issuer_key: ec.EllipticCurvePublicKey
-) -> bool:
-    try:
-        issuer_key.verify(
-            parsed["signature"].native, parsed["tbs_cert_list"].dump(), ec.ECDSA(_HASHES[algorithm.hash_name])
-        )
-    except InvalidSignature:
-        return False
-    return True

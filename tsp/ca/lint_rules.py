@@ -393,6 +393,18 @@ def _qc_policy(reading: Reading) -> str | None:
     in_device = [oids.QUALIFIED_POLICIES[dotted] for dotted in qualified]
     if (oids.QCS_QC_SSCD in stated) != any(in_device):
         return "QcSSCD and a -qscd policy belong together"
+    for_persons = any(dotted in (oids.QCP_N, oids.QCP_N_QSCD) for dotted in qualified)
+    if qualified and for_persons != _natural(reading):
+        return "QCP-n is for natural persons, QCP-l for legal persons"
+    return None
+
+
+@_rule("qc-complete", "EN 319 412-5 QCS-5-01")
+def _qc_complete(reading: Reading) -> str | None:
+    stated = {dotted for dotted, _ in reading.statements}
+    needed = {oids.QCS_QC_TYPE, oids.QCS_QC_PDS}
+    if oids.QCS_QC_COMPLIANCE in stated and not needed <= stated:
+        return "a qualified certificate states its type and its disclosure statement"
     return None
 
 

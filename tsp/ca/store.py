@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from asn1crypto import crl, pem, x509
+from asn1crypto import pem, x509
 
 from tsp.ca import oids
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.plan import ENTRIES, ISSUERS
 from tsp.core.der import implicit, integer, oid, seq, set_of, tlv
-from tsp.core.errors import NotFound, Unavailable
+from tsp.core.errors import Invalid, NotFound, Unavailable
 
 CRL_FILE = "root.crl"
 TRANSCRIPT_FILE = "transcript.json"
@@ -116,8 +117,8 @@ class CaStore:
     def _crl(self, file: str) -> bytes:
         try:
             der = (self.directory / file).read_bytes()
-            crl.CertificateList.load(der, strict=True).native  # noqa: B018
-        except (OSError, ValueError) as error:
+            crl_facts(der)
+        except (OSError, Invalid) as error:
             raise _damaged(file) from error
         return der
 

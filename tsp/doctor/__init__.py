@@ -7,14 +7,14 @@ from tsp.doctor.faces import engine, faces
 from tsp.doctor.installation import certificates, database, disk, files
 from tsp.doctor.publications import statements, trust_list
 from tsp.doctor.tokens import one_time_keys, tokens
-from tsp.doctor.work import approvals, clock, log, outbox, sessions, witnesses
+from tsp.doctor.work import approvals, certificates_in_the_making, clock, log, outbox, sessions, witnesses
 from tsp.runtime import Runtime
 
 __all__ = ["Diagnosis", "examine"]
 
 _ALONE: tuple[Check, ...] = (disk, tokens, one_time_keys, certificates, statements, trust_list, engine, faces)
 #: What can only be asked of a database that answers.
-_IN_DATABASE: tuple[Check, ...] = (clock, outbox, log, witnesses, approvals, sessions)
+_IN_DATABASE: tuple[Check, ...] = (clock, outbox, log, witnesses, approvals, certificates_in_the_making, sessions)
 
 
 def examine(runtime: Runtime) -> list[Diagnosis]:

@@ -1,15 +1,19 @@
 """The installation itself: its files, its disk, its database and schema, its certificates."""
 
+import re
 import shutil
 import stat
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 
+from tsp.ca.crl_reading import open_crl
+from tsp.ca.lists import Scope, state
 from tsp.ca.plan import SUBSCRIBER_ISSUERS
-from tsp.core.database import ping
-from tsp.core.errors import Unavailable
+from tsp.core.database import Database, ping
+from tsp.core.errors import Invalid, Unavailable
 from tsp.core.migrate import newest_revision, revision
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import Runtime
@@ -57,6 +61,7 @@ def database(runtime: Runtime) -> Iterator[Diagnosis]:
     try:
         ping(opened)
         here, wanted = revision(opened), newest_revision()
+        root_list = [_root_list(opened)] if here == wanted else []
     except Unavailable as error:
         yield Diagnosis(
             "database",
@@ -70,6 +75,7 @@ def database(runtime: Runtime) -> Iterator[Diagnosis]:
         opened.close()
     yield Diagnosis("database", True, opened.place)
     yield Diagnosis("schema", here == wanted, f"{here} of {wanted}", "Stop the roles and run `tsp migrate`.")
+    yield from root_list
 
 
 def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
@@ -86,7 +92,34 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
             "Renew it in a key ceremony.",
         )
     for issuer, left, advice in _LISTS:
-        path = directory / f"{issuer}.crl"
-        due = x509.load_der_x509_crl(path.read_bytes()).next_update_utc if path.exists() else None
-        well = due is not None and due - now > left
-        yield Diagnosis(f"{issuer} CRL", well, f"next update {due:%Y-%m-%d %H:%M}" if due else "not there", advice)
+        for path in _lists_of(directory, issuer) or [directory / f"{issuer}.crl"]:
+            due = _next_update(path)
+            seen = f"next update {due:%Y-%m-%d %H:%M}" if due else "not there"
+            yield Diagnosis(f"{path.stem} CRL", due is not None and due - now > left, seen, advice)
+
+
+def _lists_of(directory: Path, issuer: str) -> list[Path]:
+    """The complete lists of an issuer: the whole one, its parts, or both."""
+    name = re.compile(rf"{issuer}(-[0-9]+)?\.crl")
+    return sorted(path for path in directory.glob(f"{issuer}*.crl") if name.fullmatch(path.name))
+
+
+def _next_update(path: Path) -> datetime | None:
+    try:
+        with open_crl(path) as listed:
+            return listed.next_update
+    except (OSError, Invalid):
+        return None
+
+
+def _root_list(opened: Database) -> Diagnosis:
+    """Whether every revoked authority stands on the root's list."""
+    with opened.read() as session:
+        known = state(session, Scope("root"))
+    waiting = 0 if known is None else known.revocations - known.listed
+    return Diagnosis(
+        "root CRL, complete",
+        waiting == 0,
+        f"{waiting} revoked authorities are not on it",
+        "Publish it at once: `tsp ceremony renew-crl`, with the root's token.",
+    )

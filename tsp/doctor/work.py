@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from tsp.audit.installation import witnesses as configured_witnesses
 from tsp.audit.tables import WitnessState, newest_entry_at, oldest_uncovered
 from tsp.audit.witnesses import ANSWER, DOWN, REWRITTEN, SHRUNKEN
+from tsp.ca.tables import left_intents
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.engine.approvals import overdue
 from tsp.notify.tables import failed_since, oldest_waiting
@@ -117,6 +118,19 @@ def sessions(runtime: Runtime) -> Iterator[Diagnosis]:
         "The code names what was missing: peer-unavailable is time-stamping, status or repository; hsm- and "
         "engine-unavailable the engine. Signed ones go on by themselves within a minute, others when their person "
         "presses Try again.",
+    )
+
+
+def certificates_in_the_making(runtime: Runtime) -> Iterator[Diagnosis]:
+    """Prepared certificates that a process claimed and left."""
+    limit = timedelta(seconds=runtime.settings.doctor.waiting_seconds)
+    with _reading(runtime) as session:
+        left = left_intents(session, runtime.clock.now() - limit)
+    yield Diagnosis(
+        "certificates in the making",
+        not left,
+        f"{len(left)} that a process left: {', '.join(one.id for one in left[:3])}" if left else "none left behind",
+        "Look what ended that process, then `tsp certificate withdraw` each and prepare a new one.",
     )
 
 

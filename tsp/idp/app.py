@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 import hsm
 from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, record
+from tsp.ca.revocation import Revocations
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import TspError
@@ -40,6 +41,10 @@ from tsp.idp.accounts.resume import Way, reference_of
 from tsp.idp.accounts.service import Accounts, AccountSession
 from tsp.idp.accounts.texts import Texts
 from tsp.idp.accounts.verification import Verifications
+from tsp.idp.certificates.http import OfficersRevocation, officer_routes
+from tsp.idp.certificates.pages import CertificatePages, certificate_routes
+from tsp.idp.certificates.puk import PukRevocation
+from tsp.idp.certificates.service import OwnCertificates, teller
 from tsp.idp.credentials.codes import CodeRules, Codes
 from tsp.idp.credentials.gate import Gate
 from tsp.idp.credentials.keys import Index
@@ -52,14 +57,14 @@ from tsp.idp.login.logout import LogoutPages, logout_routes
 from tsp.idp.login.methods import Methods, SmsMeans
 from tsp.idp.login.pages import LoginPages, login_routes
 from tsp.idp.login.views import Views
-from tsp.idp.oidc.clients import BRANCH_SCOPE, Clients, load_clients
+from tsp.idp.oidc.clients import BRANCH_SCOPE, REVOCATION_SCOPE, Clients, load_clients
 from tsp.idp.oidc.http import bearer_token, oidc_routes
 from tsp.idp.oidc.keys import APPROVAL_KEY, ID_TOKEN_KEY, JwtKey
 from tsp.idp.oidc.provider import OpenIdProvider, ProviderKeys
 from tsp.idp.oidc.tokens import amr
 from tsp.idp.session import BROWSER_COOKIE, Sessions
 from tsp.notify.outbox import Outbox
-from tsp.web import Pages
+from tsp.web import Languages, Pages
 from tsp.web.pages import Lifespan
 
 log = logging.getLogger("tsp.idp")
@@ -213,6 +218,7 @@ class _House:
             *logout_routes(LogoutPages(self.pages, self.provider, sessions)),
             *self._registration(way),
             *self._identity(sessions, way),
+            *self._certificates(sessions),
             *self._branch(),
         ]
 
@@ -316,10 +322,50 @@ class _House:
             journal=self.record,
         )
 
-        def organisation(request: Request) -> str:
-            return self.provider.client_of_token(bearer_token(request), BRANCH_SCOPE).organisation_id
+        return branch_routes(branch, lambda request: self._organisation(request, BRANCH_SCOPE))
 
-        return branch_routes(branch, organisation)
+    def _organisation(self, request: Request, scope: str) -> str:
+        return self.provider.client_of_token(bearer_token(request), scope).organisation_id
+
+    def _certificates(self, sessions: Sessions) -> list[Route]:
+        s = self.services
+        revocations = Revocations(self.clock, self.record, teller(s.notices, s.texts))
+        by_puk = PukRevocation(
+            database=self.database,
+            clock=self.clock,
+            index=self.index,
+            accounts=s.accounts,
+            notices=s.notices,
+            texts=s.texts,
+            revocations=revocations,
+            subjects=self.provider.certificate_subjects,
+        )
+        shown = CertificatePages(
+            pages=self.pages,
+            own=OwnCertificates(self.database, self.clock, s.accounts, revocations, self.provider.certificate_subjects),
+            by_puk=by_puk,
+            clock=self.clock,
+            randomness=self.randomness,
+            current_account=lambda r: account_session(sessions, self.provider, s.accounts, self.database, r),
+        )
+        officers = OfficersRevocation(self.database, revocations)
+        return [
+            *certificate_routes(shown),
+            *officer_routes(officers, lambda request: self._organisation(request, REVOCATION_SCOPE)),
+        ]
+
+
+def revocations(settings: Settings, token: hsm.Token, writer: Writer) -> Revocations:
+    """Who revokes at the command line, and tells persons as this face does: `token` is `identity`."""
+    randomness, clock = writer.randomness, writer.clock
+    outbox = Outbox(Sealer(token.aead_key("outbox"), randomness, "outbox"), randomness, clock)
+    notices = Notices(Sealer(token.aead_key("personal-data"), randomness, "personal-data"), outbox)
+    texts = Texts(Languages(), name=settings.name, support=settings.provider.support_email)
+
+    def journal(session: Session, kind: str, payload: Mapping[str, Json]) -> None:
+        record(session, writer=writer, kind=kind, payload=payload)
+
+    return Revocations(clock, journal, teller(notices, texts))
 
 
 def account_session(

@@ -10,9 +10,10 @@ from asn1crypto import crl as asn1_crl
 from asn1crypto import x509
 
 from tsp.ca.certificate import key_name
+from tsp.ca.crl_reading import open_crl
 from tsp.ca.http import certificate_of, generations, lists
-from tsp.ca.publication import crl_facts
 from tsp.ca.store import CaStore, sha256_hex
+from tsp.core.errors import Invalid
 
 Status = Literal["valid", "not-yet", "expired", "revoked"]
 
@@ -89,7 +90,7 @@ def published_lists(directory: Path) -> list[CrlOnPage]:
         try:
             stat = file.stat()
             found.append(_list(file, stat.st_mtime_ns, stat.st_size))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, Invalid):
             continue
     return found
 
@@ -131,7 +132,9 @@ def _revoked(crl: bytes) -> dict[int, datetime]:
 def _list(file: Path, changed: int, size: int) -> CrlOnPage:
     """A list may have a million entries: it is read once for each time that it changed."""
     del changed
-    der = file.read_bytes()
-    number, this_update, next_update = crl_facts(der)
-    issuer = asn1_crl.CertificateList.load(der).issuer.native["common_name"]
+    with open_crl(file) as crl:
+        number, this_update, next_update = crl.number, crl.this_update, crl.next_update
+        issuer = x509.Name.load(bytes(crl.issuer)).native["common_name"]
+    if number is None or next_update is None:
+        raise ValueError("not one of our lists")
     return CrlOnPage(file.name, str(issuer), number, this_update, next_update, size)

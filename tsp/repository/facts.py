@@ -46,7 +46,6 @@ def facts_of(
     profiles: Mapping[str, Profile],
     plan: CeremonyPlan,
     languages: Languages,
-    terms: CrlTerms | None = None,
 ) -> dict[Language, Facts]:
     """The facts of one installation by language.
 
@@ -62,7 +61,7 @@ def facts_of(
     found: dict[Language, Facts] = {}
     for language in LANGUAGES:
         known = _Written(language, languages)
-        values = _values(settings, plan, known, terms or CrlTerms())
+        values = _values(settings, plan, known, CrlTerms.of(settings))
         found[language] = Facts(values, _tables(settings, profiles, plan, known))
     return found
 

@@ -1,6 +1,7 @@
 """The words of the messages that accounts send, by the language of the account or registration."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from tsp.idp.accounts.assurance import Level
 from tsp.web.language import Languages
@@ -102,6 +103,30 @@ class Texts:
             _("The level of assurance of your account is now: %(level)s."),
             _("If that was not you, write to %(support)s at once."),
             level=self._languages.text(language, _LEVELS[level]),
+        )
+
+    def certificate_revoked(self, language: str, serial: str, moment: datetime, reason: str) -> MailText:
+        """The notice that a certificate was revoked; `reason` in words of the catalogues."""
+        return self._mail(
+            language,
+            _("Your certificate was revoked"),
+            _("The certificate with the serial number %(serial)s was revoked on %(moment)s (UTC): %(reason)s."),
+            _("It stays revoked. What was signed with it before remains as valid as it was."),
+            _("If that was not you, write to %(support)s at once."),
+            serial=serial,
+            moment=f"{moment:%Y-%m-%d %H:%M:%S}",
+            reason=self._languages.text(language, reason),
+        )
+
+    def revocation_code(self, language: str, code: str, minutes: int) -> MailText:
+        """The code that stands beside the PUK when all certificates shall be revoked."""
+        return self._mail(
+            language,
+            _("Code for revoking your certificates"),
+            _("Your code for revoking your certificates is %(code)s."),
+            self._minutes(language, minutes),
+            _("If you do not want to revoke them, ignore this message: nothing happens without the code and the PUK."),
+            code=code,
         )
 
     def _minutes(self, language: str, minutes: int) -> str:
