@@ -10,20 +10,16 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Literal
 
-import typer
-
 import hsm
 from hsm.probe import is_back
-from tsp.ca.upkeep import read_transcript
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
-from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
-from tsp.core.settings import Role, Settings, load_settings, process_name
-from tsp.parts import account_holder, ceremony_context, checkpoint_stamper
-from tsp.runtime import TOKEN_OF_ROLE, Runtime
-from tsp.serving import App, inherited_socket, listening_socket, serve
+from tsp.core.settings import Role, Settings, process_name
+from tsp.parts import checkpoint_stamper
+from tsp.runtime import TOKEN_OF_ROLE, Runtime, require_same_mode
+from tsp.serving import App, inherited_socket, listening_socket, serve, stop_signal
 from tsp.token_watch import TokenWatch
 from tsp.web import Pages
 
@@ -38,7 +34,7 @@ def run_role(role: Role, settings: Settings, *, number: int = 1, fd: int | None 
     """
     runtime = Runtime(settings, number=number)
     configure(role, runtime.clock)
-    _require_same_mode(settings)
+    require_same_mode(settings)
     with ExitStack() as stack:
         if role == "engine":
             _run_engine(runtime, stack)
@@ -48,17 +44,6 @@ def run_role(role: Role, settings: Settings, *, number: int = 1, fd: int | None 
             app = _FACES[role](runtime, stack)
             listener = inherited_socket(fd) if fd is not None else face_socket(settings, role)
             serve(app, role, listener, runtime.troubles)
-
-
-def _require_same_mode(settings: Settings) -> None:
-    """`Refused` (mode-mismatch) where authorities of a demo would serve in production, or the other way round."""
-    made_for = read_transcript(settings.var / "ca")["mode"]
-    if made_for != settings.mode:
-        raise Refused(
-            "mode-mismatch",
-            f"The key ceremony of this installation was held for mode {made_for}, but the configuration says "
-            f"{settings.mode}. Make an installation of its own for each.",
-        )
 
 
 def face_socket(settings: Settings, role: Role) -> socket.socket:
@@ -124,6 +109,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.engine.liveness import Liveness
     from tsp.engine.onetime import OneTimeSigner
     from tsp.engine.server import serve_engine
+    from tsp.repository.installation import trust_list_publisher
 
     settings, randomness = runtime.settings, runtime.randomness
     token = _watched_token(runtime, stack, "ca")
@@ -140,6 +126,9 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
     stack.enter_context(_background(lambda stop: generations.run(stop, publisher.publish), "generations"))
+    listed = trust_list_publisher(runtime, token, database, writer)
+    listed.look()
+    stack.enter_context(_background(listed.run, "trust-list"))
     authority = Authority(
         load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc),
         issuers,
@@ -216,21 +205,13 @@ def _run_notify(runtime: Runtime, stack: ExitStack) -> None:
         Runner(database, sealer, clock, runtime.randomness, senders, only=channel) for channel in ("mail", "sms")
     )
     stack.enter_context(_background(texts.run, "sms"))
-    mails.run(_stop_signal())
-
-
-def _stop_signal() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    mails.run(stop_signal())
 
 
 def _repository(runtime: Runtime, stack: ExitStack) -> App:
-    from tsp.ca.http import repository_app
+    from tsp.repository.installation import repository
 
-    return repository_app(runtime.settings.var / "ca", runtime.clock)
+    return repository(runtime.settings, _pages(runtime, "repository"), runtime.clock)
 
 
 def _tsa(runtime: Runtime, stack: ExitStack) -> App:
@@ -466,25 +447,3 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
     "repository": _repository,
     "log": _log,
 }
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Hangs the wings' sub-commands under `tsp`."""
-    from tsp.adapters import revocation_context
-    from tsp.audit.commands import app as audit_commands
-    from tsp.audit.evidence_commands import app as evidence_commands
-    from tsp.ca.certificate_commands import certificate_commands
-    from tsp.ca.commands import ceremony_commands
-    from tsp.ca.revocation_commands import add_revocation
-    from tsp.validate.commands import verify
-
-    app.command()(verify)
-    app.add_typer(audit_commands, name="audit")
-    app.add_typer(evidence_commands, name="evidence")
-    app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-    certificates = certificate_commands(
-        lambda: ceremony_context(Runtime(load_settings())),
-        lambda account: account_holder(Runtime(load_settings()), account),
-    )
-    add_revocation(certificates, lambda: revocation_context(ceremony_context(Runtime(load_settings()))))
-    app.add_typer(certificates, name="certificate")

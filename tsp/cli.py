@@ -138,8 +138,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For machines.")
 
 def main() -> None:
     """Entry point: an error of ours becomes one line and exit code 2, never a traceback."""
-    from tsp.app import add_commands
     from tsp.backup.commands import backup, restore
+    from tsp.command_line import add_commands
 
     add_commands(app)
     app.command()(backup)

@@ -9,9 +9,10 @@ from pathlib import Path
 import hsm
 from hsm import softhsm
 from hsm.errors import HsmError, PinWrong
+from tsp.ca.upkeep import read_transcript
 from tsp.core.clock import Clock, SystemClock
 from tsp.core.database import Database
-from tsp.core.errors import Invalid, Unavailable
+from tsp.core.errors import Invalid, Refused, Unavailable
 from tsp.core.files import read_secret, write_private
 from tsp.core.isolated import Isolated, IsolationLimits
 from tsp.core.outbound import Outbound
@@ -124,3 +125,14 @@ class Runtime:
 def token_label(settings: Settings, name: str) -> str:
     """The label under which an installation's token is known: distinct per installation name and role."""
     return f"{settings.name.lower()}-{name}"[:32]
+
+
+def require_same_mode(settings: Settings) -> None:
+    """`Refused` (mode-mismatch) where authorities of a demo would serve in production, or the other way round."""
+    made_for = read_transcript(settings.var / "ca")["mode"]
+    if made_for != settings.mode:
+        raise Refused(
+            "mode-mismatch",
+            f"The key ceremony of this installation was held for mode {made_for}, but the configuration says "
+            f"{settings.mode}. Make an installation of its own for each.",
+        )

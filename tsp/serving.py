@@ -9,6 +9,7 @@ what the kernel put into it in the instant of its end is lost (see docs/operatio
 
 import asyncio
 import json
+import signal
 import socket
 import threading
 from collections.abc import Callable, MutableMapping, Sequence
@@ -135,3 +136,11 @@ def serve(app: App, role: str, listener: socket.socket, troubles: Sequence[Calla
         backlog=_BACKLOG,
     )
     _Server(config, ending).run(sockets=[listener])
+
+
+def stop_signal() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

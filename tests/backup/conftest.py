@@ -43,6 +43,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     made = make_platform(directory)
     made.initialise()
     made.sandbox_command("tests.backup.furnish", "furnish")
+    made.tsp("documents", "build")
     passphrase, backup = write_passphrase(directory), directory / "backup"
     made.tsp("backup", "--to", str(backup), "--passphrase-file", str(passphrase))
     return Kept(made, backup, passphrase)

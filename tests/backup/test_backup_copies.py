@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, inspect, select
 
 from tests.audit.audit_kit import Log
+from tests.backup.conftest import Kept
 from tsp.audit.tables import Entry, latest_signed
 from tsp.audit.verify import verify_database
 from tsp.backup import manifest
@@ -146,3 +147,13 @@ def test_secrets_open_with_their_passphrase_alone(randomness: Randomness) -> Non
 def test_octets_that_are_not_sealed_secrets_are_refused(data: bytes) -> None:
     with pytest.raises(TspError, match="backup-damaged"):
         unseal(data, "correct horse battery")
+
+
+@pytest.mark.requirement("OPS-1")
+def test_every_version_of_what_was_promised_is_in_the_backup(kept: Kept) -> None:
+    """EN 319 411-1, 5.2: a certificate is governed by the version that was in force when it was issued."""
+    copied = kept.backup / "installation" / "repository" / "documents"
+    lying = kept.settings.var / "repository" / "documents"
+    assert {file.name for file in copied.glob("*.json")} == {"cps.1.json", "pds.1.json", "tsa.1.json"}
+    for file in copied.glob("*.json"):
+        assert file.read_bytes() == (lying / file.name).read_bytes()

@@ -59,6 +59,7 @@ KINDS: list[tuple[str, SubjectName, str, tuple[str, ...]]] = [
     ("qtsu", SERVICE, "infrastructure", ()),
     ("ocsp-responder", SERVICE, "qualified", ()),
     ("ocsp-responder", SERVICE, "infrastructure", ()),
+    ("trust-list", SERVICE, "infrastructure", ()),
     ("tls-server", SERVER, "infrastructure", ("sign.example.si", "www.example.si")),
 ]
 

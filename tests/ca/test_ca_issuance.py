@@ -254,7 +254,7 @@ def test_operators_have_no_way_to_the_certificate_of_a_signature(
         issuance(database, clock).prepare(kind, PERSON, SPKI, in_device=in_device)
 
 
-@pytest.mark.parametrize("kind", ["tsu", "qtsu", "ocsp-responder"])
+@pytest.mark.parametrize("kind", ["tsu", "qtsu", "ocsp-responder", "trust-list"])
 def test_keys_of_the_providers_services_are_in_tokens(database: Database, clock: SettableClock, kind: str) -> None:
     with pytest.raises(Refused, match="key-not-in-device"):
         issuance(database, clock).prepare(kind, CREATOR, SPKI, issuer="infrastructure")

@@ -44,6 +44,7 @@ def test_shipped_profiles_are_the_kinds_that_the_platform_issues() -> None:
         "root-ca",
         "subordinate-ca",
         "tls-server",
+        "trust-list",
         "tsu",
     }
 
@@ -305,6 +306,7 @@ def test_forbidden_combination_is_refused(tmp_path: Path, name: str, changes: di
         "qtsu",
         "ocsp-responder",
         "tls-server",
+        "trust-list",
         "root-ca",
         "subordinate-ca",
     ],

@@ -18,7 +18,7 @@ from tsp.core.database import Database
 from tsp.core.randomness import SystemRandomness
 
 REVOCABLE = ("advanced-qualified-seal", "advanced-seal", "authentication", "operator", "qtsu", "qualified-seal")
-SERVERS = ("tls-server", "tsu")
+SERVERS = ("tls-server", "trust-list", "tsu")
 ONE_TIME = ("advanced", "advanced-qualified", "qualified")
 
 

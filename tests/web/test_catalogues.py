@@ -26,6 +26,8 @@ OPERATORS = (
     "tsp/audit/cosignature.py",
     "tsp/audit/installation.py",
     "tsp/audit/witnesses.py",
+    "tsp/repository/facts.py",
+    "tsp/repository/documents.py",
 )
 
 

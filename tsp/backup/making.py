@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 DOCUMENTS, INSTALLATION, TOKENS, CONFIGURATION = "documents", "installation", "tokens", "configuration"
 SECRETS = "secrets.sealed"
 #: What of an installation is copied as it is. All of it may be read by whoever may read the backup.
-_PUBLIC = ("ca", "public", "trust", "audit", "engine.place")
+_PUBLIC = ("ca", "public", "trust", "audit", "repository", "engine.place")
 _ROUNDS = 4
 _TOLD_EVERY = 1000
 

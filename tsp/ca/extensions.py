@@ -35,6 +35,7 @@ _KEY_PURPOSES = {
     "OCSPSigning": oids.KP_OCSP_SIGNING,
     "documentSigning": oids.KP_DOCUMENT_SIGNING,
     "emailProtection": oids.KP_EMAIL_PROTECTION,
+    "tslSigning": oids.KP_TSL_SIGNING,
 }
 _QC_TYPES = {"esign": oids.QCT_ESIGN, "eseal": oids.QCT_ESEAL}
 _SEMANTICS = {"natural": oids.SEMANTICS_NATURAL, "legal": oids.SEMANTICS_LEGAL}

@@ -18,6 +18,9 @@ AUTHORITY_LABELS: Final = frozenset(
     f"{issuer}{number}-ca" for issuer in ISSUERS for number in ("", *(f"-{n}" for n in range(2, LAST + 1)))
 )
 
+#: All keys that last in the token `ca`: theirs, and the one that signs the trust list.
+LASTING_LABELS: Final = AUTHORITY_LABELS | {"trust-list"}
+
 
 def generation_name(role: str, number: int) -> str:
     """The name of a role's generation, which counts from 1."""

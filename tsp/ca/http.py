@@ -1,26 +1,29 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
-`.pem` and `.p7c` (with its chain), and of every list that is published (`/root.crl`, `/qualified.crl`,
-`/qualified-part-3.crl`, `/qualified-delta.crl`); the same of every later generation (`/qualified-2`). No account, no
-cookie, no state; a renewed file is served at once.
+`.pem` and `.p7c` (with its chain), also of every later generation (`/qualified-2`), and of every list that is
+published (`/root.crl`, `/qualified.crl`, `/qualified-part-3.crl`, `/qualified-delta.crl`). No account, no cookie, no
+state; a renewed file is served at once. What is none of these is for `otherwise`: the repository's pages for
+people (`tsp.repository`).
 """
 
 import hashlib
 import os
+import re
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
 from tsp.ca.crl_reading import open_crl
-from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
+from tsp.ca.plan import ISSUERS
+from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, from_pem, to_pem
 from tsp.core.clock import Clock
-from tsp.core.errors import TspError, http_status
+from tsp.core.errors import Invalid, TspError, Unavailable, http_status
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,6 +33,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
+#: What a machine asks for lies directly below the root, with one of these endings.
+_FILE = re.compile(r"/[A-Za-z0-9._-]+\.(cer|pem|p7c|crl)")
+_WATCHED = (RENEWALS_FILE, TRANSCRIPT_FILE)
+_GENERATION = re.compile(rf"({'|'.join(('root', *ISSUERS))})(?:-([2-9]|[1-9][0-9]+))?")
 _CHUNK = 1 << 18
 
 
@@ -79,26 +86,39 @@ class Published:
         return [(name.encode(), value.encode()) for name, value in fields]
 
 
+def generations(directory: Path) -> list[tuple[str, str, int]]:
+    """The authorities whose certificates lie in the ceremony's directory: name, role and number of the generation.
+
+    Ordered by role (the root first), and of each role the newest first. The first generation has the role's name.
+    """
+    names = (_GENERATION.fullmatch(file.stem) for file in directory.glob("*.pem"))
+    found = [(match[0], match[1], int(match[2] or 1)) for match in names if match]
+    order = ("root", *ISSUERS)
+    return sorted(found, key=lambda one: (order.index(one[1]), -one[2]))
+
+
+def lists(directory: Path) -> list[Path]:
+    """The revocation lists that lie in the ceremony's directory, by name."""
+    return sorted(directory.glob("[a-z]*.crl"))
+
+
 class Repository:
     """What is published, read again whenever a file of the ceremony's directory changes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stamp: tuple[tuple[str, int], ...] = ()
-        self._watched: tuple[str, ...] = (".", TRANSCRIPT_FILE)
         self._published: dict[str, Published] = {}
 
     def find(self, path: str) -> Published | None:
         """The file under this path. Raises the errors of `CaStore` where there is nothing to publish from."""
-        stamp = tuple((name, self._changed(name)) for name in (*self._watched, *self._lists()))
+        certificates = (f"{name}.pem" for name, _, _ in generations(self._directory))
+        watched = (*_WATCHED, *certificates, *(file.name for file in lists(self._directory)))
+        stamp = tuple((name, self._changed(name)) for name in watched)
         if stamp != self._stamp:
-            store = CaStore(self._directory)
-            self._published = _publish(store)
-            self._stamp, self._watched = stamp, _watched(store)
+            self._published = _publish(CaStore(self._directory))
+            self._stamp = stamp
         return self._published.get(path)
-
-    def _lists(self) -> list[str]:
-        return sorted(path.name for path in self._directory.glob("[a-z]*.crl"))
 
     def _changed(self, name: str) -> int:
         try:
@@ -107,41 +127,80 @@ class Repository:
             return 0
 
 
-def _watched(store: CaStore) -> tuple[str, ...]:
-    """What shows that something changed: the directory itself where a file is new or replaced as a whole."""
-    return (".", RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in ("root", *store.issuers)))
-
-
 def _publish(store: CaStore) -> dict[str, Published]:
     published: dict[str, Published] = {}
-    for name in ("root", *store.issuers):
-        der = store.certificate(name)
+    for name, role, _ in generations(store.directory):
+        der = certificate_of(store.directory, name)
         since = IssuerFacts.of(name, der).not_before
         for suffix, media_type, body in (
             ("cer", "application/pkix-cert", der),
             ("pem", "application/pem-certificate-chain", to_pem(der)),
-            ("p7c", "application/pkcs7-mime; smime-type=certs-only", certs_only(store.chain(name))),
+            (
+                "p7c",
+                "application/pkcs7-mime; smime-type=certs-only",
+                certs_only([der] if role == "root" else [der, store.root]),
+            ),
         ):
             published[f"/{name}.{suffix}"] = Published(body, media_type, since, _etag(body))
-    for path in sorted(store.directory.glob("[a-z]*.crl")):
-        with open_crl(path) as crl:
-            listed, since, until = FileBody(path), crl.this_update, crl.next_update
-        published[f"/{path.name}"] = Published(listed, "application/pkix-crl", since, listed.etag(), until)
+    for file in lists(store.directory):
+        try:
+            with open_crl(file) as crl:
+                listed, since, until = FileBody(file), crl.this_update, crl.next_update
+        except (OSError, Invalid) as error:
+            raise _damaged(file.name) from error
+        published[f"/{file.name}"] = Published(listed, "application/pkix-crl", since, listed.etag(), until)
     return published
+
+
+def certificate_of(directory: Path, name: str) -> bytes:
+    """The certificate (DER) of one generation; `Unavailable` (ca-store-damaged) where its file holds none."""
+    try:
+        return from_pem((directory / f"{name}.pem").read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(f"{name}.pem") from error
+
+
+def _damaged(file: str) -> Unavailable:
+    return Unavailable(
+        "ca-store-damaged", f"{file} is missing or damaged. Restore it from the ceremony's copy.", file=file
+    )
 
 
 def _etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()}"'
 
 
-def repository_app(directory: Path, clock: Clock) -> App:
-    """The repository as an ASGI application, publishing from the ceremony's directory (`<var>/ca`)."""
+def is_known(headers: Mapping[str, str], etag: str, since: datetime | None = None) -> bool:
+    """Whether the caller has this already (RFC 9110, 13.1): by its tag, or else by the time that it last changed."""
+    wanted = headers.get("if-none-match")
+    if wanted is not None:
+        return etag in wanted or wanted.strip() == "*"
+    return since is not None and since.replace(microsecond=0) <= _moment(headers.get("if-modified-since", ""))
+
+
+def _moment(text: str) -> datetime:
+    """An HTTP date; the beginning of time for what is none (RFC 9110, 13.1.3: such a field is passed over)."""
+    try:
+        moment = parsedate_to_datetime(text[:64])
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def repository_app(directory: Path, clock: Clock, otherwise: App | None = None) -> App:
+    """The repository as an ASGI application, publishing from the ceremony's directory (`<var>/ca`).
+
+    A path that names no file of it is `otherwise`'s to answer; without one it is not found.
+    """
     repository = Repository(directory)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
+            if otherwise is not None and not _FILE.fullmatch(scope["path"]):
+                await otherwise(scope, receive, send)
+                return
             status, headers, body = _answer(repository, scope, clock.now())
             if status != 304:  # RFC 9110, 8.6: it would be the length of the file that is not sent
                 headers.append((b"content-length", str(len(body)).encode()))
@@ -174,8 +233,8 @@ def _answer(
     if found is None:
         return _plain(404, "There is no such file in this repository.")
     headers = found.headers(now)
-    wanted = dict(scope["headers"]).get(b"if-none-match", b"").decode("latin-1")
-    if found.etag in wanted or wanted.strip() == "*":
+    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if is_known(sent, found.etag, found.since):
         return 304, headers, b""
     return 200, headers, found.body
 

@@ -48,6 +48,7 @@ KP_EMAIL_PROTECTION: Final = "1.3.6.1.5.5.7.3.4"
 KP_TIME_STAMPING: Final = "1.3.6.1.5.5.7.3.8"
 KP_OCSP_SIGNING: Final = "1.3.6.1.5.5.7.3.9"
 KP_DOCUMENT_SIGNING: Final = "1.3.6.1.5.5.7.3.36"  # RFC 9336
+KP_TSL_SIGNING: Final = "0.4.0.2231.3.0"  # TS 119 612, 5.7.1
 
 # EN 319 412-5 statements, EN 319 412-1 semantics, EN 319 411-2 policies
 QCS_QC_COMPLIANCE: Final = "0.4.0.1862.1.1"

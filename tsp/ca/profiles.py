@@ -19,7 +19,7 @@ KeyName = Literal["P256", "P384"]
 SubjectKeyName = Literal["P256", "P384", "RSA3072", "RSA3072-PSS", "RSA4096", "RSA4096-PSS"]
 KeyUsage = Literal["digitalSignature", "nonRepudiation", "keyCertSign", "cRLSign"]
 ExtendedKeyUsage = Literal[
-    "serverAuth", "clientAuth", "timeStamping", "OCSPSigning", "documentSigning", "emailProtection"
+    "serverAuth", "clientAuth", "timeStamping", "OCSPSigning", "documentSigning", "emailProtection", "tslSigning"
 ]
 #: An OID, or `own.` and the rest of it under the installation's own arc.
 PolicyOid = Annotated[str, StringConstraints(pattern=r"^(own|[0-2])(\.(0|[1-9][0-9]*))+$")]
@@ -106,9 +106,9 @@ class Profile(Strict):
     @property
     def key_in_token(self) -> bool:
         """Whether its key must be in a token of this installation: where a QSCD is stated, and for the provider's
-        units and responders (EN 319 421 TIS-7.6.2; RFC 6960, 4.2.2.2).
+        units, responders and trust list (EN 319 421 TIS-7.6.2; RFC 6960, 4.2.2.2; TS 119 612, 5.7.1).
         """
-        return self.needs_qscd or not {"timeStamping", "OCSPSigning"}.isdisjoint(self.extended_key_usage)
+        return self.needs_qscd or not {"timeStamping", "OCSPSigning", "tslSigning"}.isdisjoint(self.extended_key_usage)
 
     @property
     def one_time(self) -> bool:

@@ -39,9 +39,15 @@ class RepositoryUrls:
 
     @classmethod
     def of(cls, settings: Settings) -> "RepositoryUrls":
-        """The addresses of one installation; a demo without `profiles.pds` gets `DEMO_PDS`."""
+        """The addresses of one installation.
+
+        Without `profiles.pds` a demo gets `DEMO_PDS`, and a repository with an https address serves them itself.
+        """
+        repository = settings.urls.repository
         pds = settings.profiles.pds or (dict(DEMO_PDS) if settings.demo else {})
-        return cls(settings.urls.repository, settings.urls.ocsp, pds, settings.crl.shards)
+        if not pds and repository.startswith("https://"):
+            pds = {language: f"{repository}/pds/{language}.pdf" for language in ("en", "sl")}
+        return cls(repository, settings.urls.ocsp, pds, settings.crl.shards)
 
     def ca_issuers(self, issuer: str) -> str:
         """Where the certificate of `issuer` is free to fetch (eIDAS Annex I (h))."""

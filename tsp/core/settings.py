@@ -50,6 +50,10 @@ class Provider(Section):
     country: str = Field(pattern=r"^[A-Z]{2}$")
     support_email: str
     support_phone: str = ""
+    #: The postal address, which statements and the trust list name.
+    street: str = Field(default="", max_length=100)
+    postal_code: str = Field(default="", max_length=20)
+    locality: str = Field(default="", max_length=100)
 
 
 class Urls(Section):
@@ -92,6 +96,23 @@ class Profiles(Section):
     oid_arc: str = Field(default="2.25.264733017312064270104413283217474291341", pattern=r"^[0-9]+(\.[0-9]+)+$")
     #: PKI disclosure statements by language (https addresses, "en" needed); a demo has a placeholder.
     pds: dict[str, str] = {}
+
+
+class Practice(Section):
+    """What the practice and disclosure statements promise besides what code, profiles and other sections say."""
+
+    #: How long records are kept after a certificate has ended, or the account (CA-6: ten years at least).
+    retention_years: int = Field(default=10, ge=10, le=100)
+    #: From the request to the new status at every relying party (EN 319 411-1 REV-6.2.4-03A: 24 at most).
+    revocation_hours: int = Field(default=24, ge=1, le=24)
+    #: After how many days the trust list has to be issued anew (TS 119 612, 5.3.15: six months at most).
+    trust_list_days: int = Field(default=90, ge=2, le=180)
+    #: Within how many days a complaint is answered.
+    complaint_days: int = Field(default=30, ge=1, le=90)
+    #: Who approves statements; empty says "the management of the provider".
+    approved_by: str = Field(default="", max_length=100)
+    #: A limit of liability as it shall be written; empty says that none is set.
+    liability: str = Field(default="", max_length=300)
 
 
 class Mail(Section):
@@ -342,6 +363,7 @@ class Settings(Section):
     hsm: Hsm = Hsm()
     database: DatabaseSection = DatabaseSection()
     profiles: Profiles = Profiles()
+    practice: Practice = Practice()
     ceremony: str = "conf/ceremony.toml"
     mail: Mail
     sms: Sms

@@ -5,13 +5,25 @@ from tsp.core.errors import TspError
 from tsp.doctor.diagnosis import Check, Diagnosis
 from tsp.doctor.faces import engine, faces
 from tsp.doctor.installation import ceremony, certificates, database, disk, files, roll_over
+from tsp.doctor.publications import statements, trust_list
 from tsp.doctor.tokens import one_time_keys, tokens
 from tsp.doctor.work import approvals, certificates_in_the_making, clock, log, outbox, sessions, witnesses
 from tsp.runtime import Runtime
 
 __all__ = ["Diagnosis", "examine"]
 
-_ALONE: tuple[Check, ...] = (disk, tokens, one_time_keys, certificates, ceremony, roll_over, engine, faces)
+_ALONE: tuple[Check, ...] = (
+    disk,
+    tokens,
+    one_time_keys,
+    certificates,
+    ceremony,
+    roll_over,
+    statements,
+    trust_list,
+    engine,
+    faces,
+)
 #: What can only be asked of a database that answers.
 _IN_DATABASE: tuple[Check, ...] = (clock, outbox, log, witnesses, approvals, certificates_in_the_making, sessions)
 

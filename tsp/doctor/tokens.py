@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import hsm
 from hsm.errors import HsmError
-from tsp.ca.generations import AUTHORITY_LABELS
+from tsp.ca.generations import LASTING_LABELS
 from tsp.core.errors import TspError
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import TOKENS, Runtime, token_label
@@ -34,7 +34,7 @@ def _token(runtime: Runtime, name: str) -> Diagnosis:
 def one_time_keys(runtime: Runtime) -> Iterator[Diagnosis]:
     """No key but the authorities' may last on the token `ca` (SIG-1)."""
     with runtime.open_token("ca") as token:
-        stray = [k for k in token.private_keys() if k.label not in AUTHORITY_LABELS]
+        stray = [k for k in token.private_keys() if k.label not in LASTING_LABELS]
     yield Diagnosis(
         "one-time keys on the token", not stray, str(len(stray)), "Stop the engine and report this: keys must not stay."
     )

@@ -25,7 +25,7 @@ from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, append
 from tsp.audit.overview import note_keys_alive
 from tsp.ca.authority import PreparedCertificate
-from tsp.ca.generations import AUTHORITY_LABELS
+from tsp.ca.generations import LASTING_LABELS
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Refused, TspError, Unavailable
@@ -42,7 +42,7 @@ from tsp.engine.protocol import EngineStatus, SignatureResult, SignRequest
 log = logging.getLogger("tsp.engine")
 
 #: Lasting keys of the token `ca`; every other private key there is a one-time key that is alive.
-SERVICE_LABELS = AUTHORITY_LABELS
+SERVICE_LABELS = LASTING_LABELS
 
 
 #: Documents of one approval that are signed one after the other, with a plan and a commit for each.
