@@ -13,7 +13,7 @@ from typing import Any, Literal
 Work = Callable[[Any], object]
 #: Makes the argument of one call.
 Preparation = Callable[[], Any]
-Unit = Literal["times", "%"]
+Unit = Literal["times", "%", "s", "MB"]
 #: Turns before the first that counts.
 WARMING_UP = 2
 
@@ -55,7 +55,7 @@ class Measured:
     #: The bound is the most that is allowed, not the least.
     cost: bool = False
     #: What the two numbers are.
-    measure: Literal["ms", "MB"] = "ms"
+    measure: Literal["ms", "MB", "s"] = "ms"
 
 
 def compare(
@@ -91,11 +91,17 @@ def compare(
     return Measured(result, yardstick.name, theirs * 1000, ours.name, own * 1000, turns, cost)
 
 
-def grown(name: str, before: tuple[str, int], after: tuple[str, int], *, bound: float) -> Measured:
+def grown(name: str, before: tuple[str, int], after: tuple[str, int], *, bound: float | None) -> Measured:
     """How many times the octets before there are after; `bound` is the most that is allowed."""
     value = after[1] / before[1]
-    result = Result(name, round(value, 3), "times", bound, value <= bound)
+    result = Result(name, round(value, 3), "times", bound, None if bound is None else value <= bound)
     return Measured(result, before[0], before[1] / 2**20, after[0], after[1] / 2**20, 1, cost=True, measure="MB")
+
+
+def limited(name: str, ours: str, value: float, unit: Literal["s", "MB"], *, bound: float, turns: int) -> Measured:
+    """A value with nothing beside it to compare: `bound` is the most that is allowed."""
+    result = Result(name, round(value, 2), unit, bound, value <= bound)
+    return Measured(result, "–", 0.0, ours, value, turns, cost=True, measure=unit)
 
 
 def progress(text: str) -> None:
@@ -129,7 +135,7 @@ def _row(one: Measured) -> tuple[str, ...]:
         "–" if result.bound is None else f"{'≤' if one.cost else '≥'} {_value(result.bound, result.unit)}",
         {None: "–", True: "yes", False: "NO"}[result.met],
         one.yardstick,
-        f"{one.yardstick_amount:.2f} {one.measure}",
+        f"{one.yardstick_amount:.2f} {one.measure}" if one.yardstick_amount else "–",
         one.ours,
         f"{one.ours_amount:.2f} {one.measure}",
         str(one.turns),
@@ -137,4 +143,4 @@ def _row(one: Measured) -> tuple[str, ...]:
 
 
 def _value(value: float, unit: Unit) -> str:
-    return f"{value:.1f} %" if unit == "%" else f"{value:.2f} times"
+    return f"{value:.1f} %" if unit == "%" else f"{value:.2f} {unit}"

@@ -24,8 +24,13 @@ class Served:
 
     def resident(self) -> int:
         """The octets that the engine's process has in memory now."""
-        fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.process}/status").read_text().splitlines())
-        return int(fields["VmRSS"].split()[0]) * 1024
+        return resident(self.process)
+
+
+def resident(process: int) -> int:
+    """The octets that a process has in memory now."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) * 1024
 
 
 def new_database(path: Path) -> str:

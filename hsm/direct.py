@@ -8,12 +8,14 @@ sessions these calls work in and whose exceptions they raise.
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from pkcs11 import Attribute, Mechanism, ObjectClass, exceptions
 
 _ULONG = ctypes.c_ulong
 _POINTER = ctypes.c_void_p
+_ULONG_OCTETS = ctypes.sizeof(_ULONG)
 _OK = 0
 #: Results that have a name of their own in `hsm.pool`; any other is a PKCS11Error without one.
 _ERRORS: Mapping[int, type[exceptions.PKCS11Error]] = {
@@ -71,14 +73,30 @@ class _Template:
 
     def __init__(self, values: Mapping[Attribute, Value]) -> None:
         octets = [_octets(value) for value in values.values()]
-        self.buffers = {
-            kind: ctypes.create_string_buffer(value, len(value)) for kind, value in zip(values, octets, strict=True)
-        }
+        # One piece of memory for all values: what a token wrote is read at once.
+        self.values = ctypes.create_string_buffer(b"".join(octets), sum(map(len, octets)))
+        places = list(accumulate(map(len, octets), initial=ctypes.addressof(self.values)))
         self.list = (_Attribute * len(values))(
-            *(_Attribute(int(kind), ctypes.addressof(buffer), len(buffer)) for kind, buffer in self.buffers.items())
+            *(
+                _Attribute(int(kind), place, len(value))
+                for kind, place, value in zip(values, places, octets, strict=False)
+            )
         )
         self.address = ctypes.addressof(self.list)
         self.size = len(values)
+        #: The list as it goes to the token.
+        self.image = bytes(self.list)
+        self._id = places[list(values).index(Attribute.ID)] if Attribute.ID in values else 0
+
+    def set_id(self, key_id: bytes) -> None:
+        """Puts in this CKA_ID."""
+        if len(key_id) != _ID_LENGTH:
+            raise ValueError(f"the CKA_ID of a one-time key has {_ID_LENGTH} octets")
+        ctypes.memmove(self._id, key_id, _ID_LENGTH)
+
+    def renew(self) -> None:
+        """Puts the list back as it was before a token wrote lengths into it."""
+        ctypes.memmove(self.address, self.image, len(self.image))
 
 
 def _octets(value: Value) -> bytes:
@@ -128,51 +146,57 @@ class Direct:
         self._length = _ULONG()
         self._making = _Mechanism(int(Mechanism.EC_KEY_PAIR_GEN), None, 0)
         self._signing = _Mechanism(int(Mechanism.ECDSA), None, 0)
+        # Where all this stands: asking for an address takes as long as some of the calls.
+        self._at_handles = ctypes.addressof(self._handles)
+        self._at_signature = ctypes.addressof(self._signature)
+        self._at_length = ctypes.addressof(self._length)
+        self._at_making = ctypes.addressof(self._making)
+        self._at_signing = ctypes.addressof(self._signing)
 
     def generate_pair(self, curve: bytes, key_id: bytes) -> tuple[int, int]:
         """C_GenerateKeyPair for a pair that lives in this session and signs: the public handle and the private one."""
         if curve not in self._pairs:
             self._pairs[curve] = _Template(_public(curve)), _Template(_private())
         public, private = self._pairs[curve]
-        public.buffers[Attribute.ID].raw = private.buffers[Attribute.ID].raw = _fixed(key_id)
-        first = ctypes.addressof(self._handles)
+        public.set_id(key_id)
+        private.set_id(key_id)
+        first = self._at_handles
         _require(
             self._functions.generate_pair(
-                self._session, ctypes.addressof(self._making), public.address, public.size,
-                private.address, private.size, first, first + ctypes.sizeof(_ULONG),
+                self._session, self._at_making, public.address, public.size,
+                private.address, private.size, first, first + _ULONG_OCTETS,
             )
         )  # fmt: skip
         return self._handles[0], self._handles[1]
 
     def flags(self, handle: int, kinds: tuple[Attribute, ...]) -> list[bool]:
         """C_GetAttributeValue for several CK_BBOOL at once; fails where the object lacks one of them."""
-        if kinds not in self._flags:
-            self._flags[kinds] = _Template(dict.fromkeys(kinds, False))
-        asked = self._flags[kinds]
-        for one in asked.list:
-            one.length = 1
-        _require(self._functions.get_attributes(self._session, handle, asked.address, asked.size))
-        if any(one.length != 1 for one in asked.list):
+        asked = self._flags.get(kinds)
+        if asked is None:
+            asked = self._flags[kinds] = _Template(dict.fromkeys(kinds, False))
+        result = self._functions.get_attributes(self._session, handle, asked.address, asked.size)
+        # Every length as it was: the token wrote one octet for each.
+        complete = bytes(asked.list) == asked.image
+        if not complete:
+            asked.renew()
+        _require(result)
+        if not complete:
             raise exceptions.AttributeTypeInvalid
-        return [buffer.raw != b"\x00" for buffer in asked.buffers.values()]
+        return [value != 0 for value in asked.values.raw]
 
     def point(self, handle: int) -> bytes:
         """C_GetAttributeValue for CKA_EC_POINT."""
         asked = self._point.list[0]
         asked.length = _LONGEST
         _require(self._functions.get_attributes(self._session, handle, self._point.address, 1))
-        return self._point.buffers[Attribute.EC_POINT].raw[: asked.length]
+        return self._point.values.raw[: asked.length]
 
     def sign(self, handle: int, digest: bytes) -> bytes:
         """C_SignInit and C_Sign with CKM_ECDSA: r || s."""
-        functions, length = self._functions, self._length
+        functions, session, length = self._functions, self._session, self._length
         length.value = _LONGEST
-        _require(functions.sign_begin(self._session, ctypes.addressof(self._signing), handle))
-        _require(
-            functions.sign(
-                self._session, digest, len(digest), ctypes.addressof(self._signature), ctypes.addressof(length)
-            )
-        )
+        _require(functions.sign_begin(session, self._at_signing, handle))
+        _require(functions.sign(session, digest, len(digest), self._at_signature, self._at_length))
         return self._signature.raw[: length.value]
 
     def destroy(self, handle: int) -> None:
@@ -181,15 +205,13 @@ class Direct:
 
     def count(self, key_id: bytes) -> int:
         """How many objects of this CKA_ID the session sees; more than 16 count as 16."""
-        functions = self._functions
-        self._id.buffers[Attribute.ID].raw = _fixed(key_id)
-        _require(functions.find_begin(self._session, self._id.address, 1))
+        functions, session = self._functions, self._session
+        self._id.set_id(key_id)
+        _require(functions.find_begin(session, self._id.address, 1))
         # Ended whatever the search says: an open one would block the session.
         self._length.value = 0
-        searched = functions.find(
-            self._session, ctypes.addressof(self._handles), _FOUND_AT_MOST, ctypes.addressof(self._length)
-        )
-        ended = functions.find_end(self._session)
+        searched = functions.find(session, self._at_handles, _FOUND_AT_MOST, self._at_length)
+        ended = functions.find_end(session)
         _require(searched)
         _require(ended)
         return int(self._length.value)
@@ -198,12 +220,6 @@ class Direct:
 def _require(result: int) -> None:
     if result != _OK:
         raise _ERRORS.get(result, exceptions.PKCS11Error)(f"CKR 0x{result:x}")
-
-
-def _fixed(key_id: bytes) -> bytes:
-    if len(key_id) != _ID_LENGTH:
-        raise ValueError(f"the CKA_ID of a one-time key has {_ID_LENGTH} octets")
-    return key_id
 
 
 def _public(curve: bytes) -> dict[Attribute, Value]:

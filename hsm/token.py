@@ -159,8 +159,13 @@ class Token:
         However the block ends, the key is destroyed and looked for from another session; where
         that is not proven, `DestructionFailed` is raised (also over an error of the block).
         """
-        with self.one_time_keys(1, spec) as (key,):
-            yield key
+        with self._held.borrow() as session:
+            key = OneTimeKey(spec, self._new_id(), session, self._short)
+            try:
+                key.generate()
+                yield key
+            finally:
+                key.destroy()
 
     @contextmanager
     def one_time_keys(self, count: int, spec: KeySpec = KeySpec.P256) -> Iterator[list[OneTimeKey]]:

@@ -32,6 +32,7 @@ SMALL = {
 #: Places (file, function) that read a growing table from end to end, and why they may.
 WHOLE = {
     ("tsp/audit/verify.py", "*"): "an auditor recomputes the whole log",
+    ("tsp/ca/lists.py", "all_settled"): "once, at the end of an authority",
     ("tsp/engine/approvals.py", "close_open"): "once, after a backup was put back",
     ("tsp/notify/runner.py", "backlog"): "an operator's question; sent messages are erased",
 }

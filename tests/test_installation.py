@@ -25,6 +25,17 @@ def test_lock_file_pins_everything_by_hash_and_names_no_index() -> None:
 
 def test_every_command_explains_itself() -> None:
     done = subprocess.run([sys.executable, "-m", "tsp", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for command in ("init", "serve", "doctor", "ceremony", "verify", "audit", "migrate", "backup", "restore"):
+    for command in (
+        "init",
+        "serve",
+        "doctor",
+        "ceremony",
+        "certificate",
+        "verify",
+        "audit",
+        "migrate",
+        "backup",
+        "restore",
+    ):
         assert command in done.stdout
     assert "Examples" in done.stdout

@@ -1,6 +1,7 @@
 """What one wing offers, in the shape that another asks for: wings that do not know each other meet here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from cryptography import x509
 
 from tsp.audit.signed_data import Wrong, check_time_stamp
+from tsp.ca.commands import CeremonyContext
+from tsp.ca.revocation import Revocations
+from tsp.ca.revocation_commands import RevocationContext
 from tsp.core.errors import Unavailable
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness
@@ -56,3 +60,16 @@ class CheckpointAuthority:
                 "time-stamp-unsound", "The time-stamp on the log does not lead to a trusted root.", cause=str(error)
             ) from error
         return token.der, at
+
+
+def revocation_context(ceremony: CeremonyContext) -> RevocationContext:
+    """What the provider's revocations work with: persons are told with the identity provider's token and words."""
+
+    @contextmanager
+    def revocations() -> Iterator[Revocations]:
+        from tsp.idp.app import revocations as revoking
+
+        with ceremony.open_token("identity") as token:
+            yield revoking(ceremony.settings, token, ceremony.writer)
+
+    return RevocationContext(ceremony, revocations)

@@ -8,15 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import typer
 from sqlalchemy.orm import Session
 
 import hsm
 from hsm.probe import is_back
-from tsp.audit.time_stamps import CheckpointStamper
-from tsp.ca.commands import CeremonyContext
 from tsp.ca.upkeep import read_transcript
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
@@ -24,13 +22,11 @@ from tsp.core.errors import Refused
 from tsp.core.log import configure
 from tsp.core.sealing import Sealer
 from tsp.core.settings import Role, Settings, load_settings, process_name
+from tsp.parts import account_holder, ceremony_context, checkpoint_stamper
 from tsp.runtime import TOKEN_OF_ROLE, Runtime
 from tsp.serving import App, inherited_socket, listening_socket, serve
 from tsp.token_watch import TokenWatch
 from tsp.web import Pages
-
-if TYPE_CHECKING:
-    from tsp.ca.names import PersonName
 
 log = logging.getLogger("tsp")
 
@@ -115,7 +111,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     from tsp.ca.generation_watch import GenerationWatch
     from tsp.ca.plan import SUBSCRIBER_ISSUERS
     from tsp.ca.profiles import load_profiles
-    from tsp.ca.publication import CrlPublisher
+    from tsp.ca.publication import CrlPublisher, CrlTerms
     from tsp.ca.urls import RepositoryUrls
     from tsp.engine.activation import KINDS, Activator, load_pinned_key
     from tsp.engine.engine import Engine
@@ -141,7 +137,7 @@ def _run_engine(runtime: Runtime, stack: ExitStack) -> None:
     issuers = generations.issuers
     _renew_responders(runtime, stack, token, database)
     # Before anything is signed: certificates point to this list.
-    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock)
+    publisher = CrlPublisher(settings.var / "ca", issuers, database, clock, CrlTerms.of(settings))
     publisher.publish()
     stack.enter_context(_background(publisher.run, "crl"))
     stack.enter_context(_background(lambda stop: generations.run(stop, publisher.publish), "generations"))
@@ -433,20 +429,9 @@ def _log(runtime: Runtime, stack: ExitStack) -> App:
             clock=runtime.clock,
         )
         stack.enter_context(_background(line.run, "witness"))
-    stack.enter_context(_background(_stamper(runtime, database).run, "time-stamps"))
+    stack.enter_context(_background(checkpoint_stamper(runtime, database).run, "time-stamps"))
     watch = Watch(tuple(one.key for one in watching), settings.log.min_witnesses)
     return log_app(_pages(runtime, "log"), database, sequencer.key, watch=watch, clock=runtime.clock)
-
-
-def _stamper(runtime: Runtime, database: Database) -> CheckpointStamper:
-    from tsp.adapters import CheckpointAuthority
-    from tsp.audit.installation import time_stamp_source
-    from tsp.audit.time_stamps import StampLimits
-
-    url, trust = time_stamp_source(runtime.settings)
-    authority = CheckpointAuthority(url, trust, runtime.outbound(), runtime.randomness)
-    limits = StampLimits(interval=runtime.settings.log.time_stamp_seconds)
-    return CheckpointStamper(database, authority, runtime.clock, limits)
 
 
 @contextmanager
@@ -488,50 +473,21 @@ _FACES: dict[Role, Callable[[Runtime, ExitStack], App]] = {
 
 def add_commands(app: typer.Typer) -> None:
     """Hangs the wings' sub-commands under `tsp`."""
+    from tsp.adapters import revocation_context
     from tsp.audit.commands import app as audit_commands
     from tsp.audit.evidence_commands import app as evidence_commands
     from tsp.ca.certificate_commands import certificate_commands
     from tsp.ca.commands import ceremony_commands
+    from tsp.ca.revocation_commands import add_revocation
     from tsp.validate.commands import verify
 
     app.command()(verify)
     app.add_typer(audit_commands, name="audit")
     app.add_typer(evidence_commands, name="evidence")
     app.add_typer(ceremony_commands(lambda: ceremony_context(Runtime(load_settings()))), name="ceremony")
-    app.add_typer(
-        certificate_commands(
-            lambda: ceremony_context(Runtime(load_settings())),
-            lambda account: _holder(Runtime(load_settings()), account),
-        ),
-        name="certificate",
+    certificates = certificate_commands(
+        lambda: ceremony_context(Runtime(load_settings())),
+        lambda account: account_holder(Runtime(load_settings()), account),
     )
-
-
-def _holder(runtime: Runtime, account_id: str) -> "PersonName":
-    """The proven person of an account, as certificates name them; with the token of the identity provider."""
-    from tsp.ca.names import PersonName
-    from tsp.core.sealing import Sealer
-    from tsp.idp.accounts.assurance import load_policy
-    from tsp.idp.accounts.holder import certifiable
-
-    policy = load_policy(runtime.settings.path(runtime.settings.idp.assurance))
-    database = runtime.database()
-    try:
-        with runtime.open_token("identity") as token, database.read() as session:
-            sealer = Sealer(token.aead_key("personal-data"), runtime.randomness, "personal-data")
-            person = certifiable(session, sealer, token.hmac_key("index-hmac"), policy, account_id)
-    finally:
-        database.close()
-    return PersonName(person.given_name, person.family_name, person.country, person.serial_number)
-
-
-def ceremony_context(runtime: Runtime) -> CeremonyContext:
-    """What the ceremony works with in this installation."""
-    return CeremonyContext(
-        settings=runtime.settings,
-        open_token=runtime.open_token,
-        root_pin=runtime.settings.var / "pins" / "root.pin",
-        database=runtime.database(),
-        clock=runtime.clock,
-        randomness=runtime.randomness,
-    )
+    add_revocation(certificates, lambda: revocation_context(ceremony_context(Runtime(load_settings()))))
+    app.add_typer(certificates, name="certificate")

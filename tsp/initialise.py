@@ -14,7 +14,6 @@ import hsm
 from hsm import KeySpec, softhsm
 from hsm.errors import HsmError, KeyExists
 from tsp import schema
-from tsp.app import ceremony_context
 from tsp.ca.holding import hold_with_demo_officers
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Unavailable
@@ -23,6 +22,7 @@ from tsp.core.jwk import public_jwk
 from tsp.core.migrate import upgrade
 from tsp.core.randomness import new_code, new_token
 from tsp.core.settings import Settings
+from tsp.parts import ceremony_context
 from tsp.runtime import TOKENS, Runtime, token_label
 
 Say = Callable[[str], None]

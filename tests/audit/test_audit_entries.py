@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from tests.audit.audit_kit import Log
+from tsp.audit.canonical import Json, canonical
 from tsp.audit.entries import NO_PREVIOUS, Leaf, Writer, commitment, parse_leaf, record
 from tsp.audit.tables import Entry
 from tsp.audit.tree import leaf_hash
@@ -96,6 +97,8 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 def test_a_leaf_reads_back(writer: str, counter: int, previous: bytes, committed: bytes) -> None:
     leaf = Leaf(writer, counter, previous, committed)
     assert parse_leaf(leaf.encode()) == leaf
+    parts: dict[str, Json] = {"commitment": committed.hex(), "previous": previous.hex(), "writer": writer}
+    assert leaf.encode() == canonical({**parts, "counter": counter, "version": 1})
 
 
 @settings(deadline=None)

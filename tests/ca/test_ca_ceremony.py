@@ -23,9 +23,9 @@ from tsp.audit.tables import Entry
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
 from tsp.ca.crl import RevokedCertificate
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.issuance import Issuance
 from tsp.ca.plan import ENTRIES, ISSUERS, CeremonyPlan
-from tsp.ca.publication import crl_facts
 from tsp.ca.responders import ResponderRenewal
 from tsp.ca.store import CaStore, sha256_hex
 from tsp.ca.tables import serial_text, status
@@ -247,7 +247,7 @@ def test_crl_is_renewed_with_the_next_number(
     clock.advance(days=364)
     root = IssuingKey.of("root", store.root, key.signing_key("root-ca"))
     revoked = [RevokedCertificate(77, clock.now(), "cACompromise")]
-    crl = renew_root_crl(room.directory, root, clock, days=365, revoked=revoked)
+    crl = renew_root_crl(room.directory, root, clock, number=2, days=365, revoked=revoked)
     assert crl_facts(store.root_crl)[0] == 1
     assert crl_facts(crl)[0] == 2
     assert CaStore(room.directory).root_crl == crl

@@ -244,6 +244,9 @@ def test_what_is_wrong_is_told_in_one_line(
         ("key-not-in-device", ("request", request_file, *seal, "--subject", creator)),
         ("seal-key-unfit", ("request", "--seal-key", "ca:qualified-ca", *seal, "--subject", creator)),
         ("seal-key-unfit", ("request", "--seal-key", "root:seal-1", *seal, "--subject", creator)),
+        ("seal-key-unfit", ("request", "--seal-key", "site:seal-2", "--profile", "tsu", "--subject", creator)),
+        ("seal-key-unfit", ("request", "--seal-key", "site:seal-2", *login, "--subject", person)),
+        ("profile-unknown", ("request", "--seal-key", "site:seal-2", "--profile", "x", "--subject", creator)),
         ("subject-missing", ("request", request_file, *login)),
         ("account-unknown", ("request", request_file, *login, "--account", "account-2")),
         ("account-unknown", ("request", request_file, *login, "--subject", person, "--account", "account-2")),
@@ -259,6 +262,8 @@ def test_what_is_wrong_is_told_in_one_line(
     assert all(output.count("\n") == 1 for (_, output), _ in found)
     assert answered(run("intents")) == []
     assert not (tmp_path / "a.p12").exists()
+    with context.open_token("site") as token:
+        assert token.private_keys() == []
 
 
 def test_pkcs12_is_for_the_demo_alone(

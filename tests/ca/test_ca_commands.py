@@ -17,9 +17,9 @@ from tests.ca.ca_kit import ROOT
 from tests.ca.officer_kit import Person, make_officer
 from tsp.audit.tables import Entry
 from tsp.ca.commands import CeremonyContext, ceremony_commands
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.holding import hold_with_demo_officers
 from tsp.ca.plan import ENTRIES
-from tsp.ca.publication import crl_facts
 from tsp.ca.record import verify_record
 from tsp.ca.store import CaStore
 from tsp.ca.tables import status

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.ca.ca_kit import NOW, SoftKey, crl_findings, issuer
 from tsp.ca.certificate import assemble
-from tsp.ca.crl import MAX_NUMBER, REASONS, RevokedCertificate, build_tbs_crl
-from tsp.ca.lint import lint_crl
+from tsp.ca.crl import MAX_NUMBER, REASONS, CrlForm, RevokedCertificate, build_tbs_crl
+from tsp.ca.lint_crl import lint_crl
 from tsp.ca.publication import make_crl
 from tsp.ca.store import to_pem
 from tsp.core.errors import Invalid, Unavailable
@@ -75,7 +75,7 @@ def reference(number: int, start: datetime, days: int, entries: list[RevokedCert
 def test_list_is_what_asn1crypto_encodes(
     number: int, start: datetime, days: int, entries: list[RevokedCertificate]
 ) -> None:
-    built = build_tbs_crl(ROOT.facts, number, start, start + timedelta(days=days), entries)
+    built = build_tbs_crl(ROOT.facts, CrlForm(number, start, start + timedelta(days=days)), entries)
     assert built == reference(number, start, days, entries)
 
 
@@ -102,12 +102,12 @@ def test_outside_linter_and_openssl_find_nothing(tmp_path: Path, revoked: tuple[
 @pytest.mark.parametrize("number", [-1, MAX_NUMBER + 1])
 def test_unfit_numbers_are_refused(number: int) -> None:
     with pytest.raises(Invalid, match="crl-number-unfit"):
-        build_tbs_crl(ROOT.facts, number, NOW, NOW + timedelta(days=1))
+        build_tbs_crl(ROOT.facts, CrlForm(number, NOW, NOW + timedelta(days=1)))
 
 
 def test_next_update_comes_after_this_one() -> None:
     with pytest.raises(Invalid, match="crl-times-unfit"):
-        build_tbs_crl(ROOT.facts, 1, NOW, NOW)
+        build_tbs_crl(ROOT.facts, CrlForm(1, NOW, NOW))
 
 
 def _signed(tbs: bytes) -> bytes:
@@ -116,7 +116,7 @@ def _signed(tbs: bytes) -> bytes:
 
 def _changed(field: str, value: object) -> bytes:
     """A signed CRL with one field of its TBS changed."""
-    parsed = crl.TbsCertList.load(build_tbs_crl(ROOT.facts, 1, NOW, NOW + timedelta(days=30)))
+    parsed = crl.TbsCertList.load(build_tbs_crl(ROOT.facts, CrlForm(1, NOW, NOW + timedelta(days=30))))
     parsed[field] = value
     return _signed(parsed.dump(force=True))
 
@@ -127,12 +127,15 @@ BAD = [
     ("crl-version", _changed("version", "v1")),
     ("crl-issuer", _changed("issuer", x509.Name.load(OTHER.facts.name))),
     ("crl-algorithm", _changed("signature", algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}))),
-    ("crl-times", _signed(build_tbs_crl(ROOT.facts, 1, NOW, NOW + timedelta(days=367)))),
+    ("crl-times", _signed(build_tbs_crl(ROOT.facts, CrlForm(1, NOW, NOW + timedelta(days=367))))),
     ("crl-number", _changed("crl_extensions", [])),
     ("crl-number-range", _signed(reference(MAX_NUMBER + 1, NOW, 1, []))),
     ("crl-authority-key", _changed("crl_extensions", [])),
     ("crl-empty", _changed("revoked_certificates", [])),
-    ("crl-signature", assemble(build_tbs_crl(ROOT.facts, 1, NOW, NOW + timedelta(days=1)), b"0\0", ROOT.algorithm)),
+    (
+        "crl-signature",
+        assemble(build_tbs_crl(ROOT.facts, CrlForm(1, NOW, NOW + timedelta(days=1))), b"0\0", ROOT.algorithm),
+    ),
 ]
 
 
@@ -142,7 +145,7 @@ def test_each_rule_finds_its_bad_sample(rule: str, der: bytes) -> None:
 
 
 def test_good_sample_passes_every_rule() -> None:
-    good = _signed(build_tbs_crl(ROOT.facts, 1, NOW, NOW + timedelta(days=366)))
+    good = _signed(build_tbs_crl(ROOT.facts, CrlForm(1, NOW, NOW + timedelta(days=366))))
     assert lint_crl(good, ROOT.facts, ROOT.public) == []
 
 

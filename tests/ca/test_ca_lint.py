@@ -8,11 +8,15 @@ import pytest
 from asn1crypto import core, keys, x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import DuplicateExtension, load_der_x509_certificate
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.ca.ca_kit import NOW, PERSON, SERVICE, SoftKey, authority, issuer, profiles
 from tsp.ca import extensions as made
 from tsp.ca import oids
 from tsp.ca.authority import IssuingKey
+from tsp.ca.certificate import assemble
 from tsp.ca.lint import Expected, check_issued, lint_certificate
 from tsp.ca.lint_rules import RULES
 from tsp.ca.names import PersonName, ServiceName
@@ -416,3 +420,44 @@ def test_unreadable_is_unsound(der: bytes) -> None:
     with pytest.raises(Unavailable) as caught:
         check_issued(der, EXPECTED, ISSUERS["qualified"].public)
     assert caught.value.facts["rule"] == "parse"
+
+
+@pytest.mark.requirement("CA-1")
+# The parser warns of a negative serial number before it is found to be another one.
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_no_damaged_octet_is_overlooked(bit: int) -> None:
+    for place in range(len(ISSUED)):
+        damaged = bytearray(ISSUED)
+        damaged[place] ^= bit
+        with pytest.raises(Unavailable, match="certificate-unsound"):
+            check_issued(bytes(damaged), EXPECTED, ISSUERS["qualified"].public)
+
+
+BEHIND_KEY = EXPECTED.tbs.index(EXPECTED.spki) + len(EXPECTED.spki)
+
+
+def extensions_of(der: bytes) -> dict[str, bool] | None:
+    """What an independent parser reads; None where it refuses."""
+    try:
+        return {one.oid.dotted_string: one.critical for one in load_der_x509_certificate(der).extensions}
+    except (ValueError, DuplicateExtension):
+        return None
+
+
+@pytest.mark.requirement("CA-1")
+@settings(deadline=None)
+@given(st.integers(BEHIND_KEY, len(EXPECTED.tbs) - 1), st.integers(1, 255))
+def test_a_builder_that_errs_is_found_out_as_by_reading_everything(place: int, change: int) -> None:
+    """Prepared wrongly and signed rightly: what is known of other certificates must not stand for this one."""
+    tbs = bytearray(EXPECTED.tbs)
+    tbs[place] ^= change
+    issuing = ISSUERS["qualified"]
+    der = assemble(bytes(tbs), issuing.sign(bytes(tbs)), issuing.algorithm)
+    check_issued(ISSUED, EXPECTED, issuing.public)
+    try:
+        check_issued(der, dataclasses.replace(EXPECTED, tbs=bytes(tbs)), issuing.public)
+        passed = True
+    except Unavailable:
+        passed = False
+    assert passed == (extensions_of(der) == EXPECTED.extensions)

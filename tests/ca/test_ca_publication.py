@@ -12,9 +12,10 @@ from starlette.testclient import TestClient
 from hsm.errors import TokenGone
 from tests.ca.ca_kit import NOW, SERVICE, SoftKey, authority, crl_findings, issuer
 from tsp.ca.authority import IssuingKey
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.http import repository_app
-from tsp.ca.lint import lint_crl
-from tsp.ca.publication import CrlPublisher, CrlTerms, crl_facts
+from tsp.ca.lint_crl import lint_crl
+from tsp.ca.publication import CrlPublisher, CrlTerms
 from tsp.ca.revocation import revoke
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database

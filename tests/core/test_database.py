@@ -4,10 +4,12 @@ import threading
 from datetime import datetime
 
 import pytest
+from sqlalchemy import bindparam, insert, update
 
 from tsp.core.clock import SettableClock
-from tsp.core.database import Database, insert_or_lock
+from tsp.core.database import Database, insert_if_free, insert_or_lock, table_of
 from tsp.core.errors import Invalid, Unavailable
+from tsp.core.statements import Prepared
 from tsp.core.tables import Organisation
 
 
@@ -23,6 +25,52 @@ def test_write_is_all_or_nothing(database: Database, clock: SettableClock) -> No
         raise KeyError
     with database.read() as session:
         assert [o.id for o in session.query(Organisation)] == ["a"]
+
+
+def test_a_transaction_without_session_is_all_or_nothing(database: Database, clock: SettableClock) -> None:
+    table = table_of(Organisation)
+    a, b = ({"id": name, "name": name, "kind": "bank", "created": clock.now()} for name in "ab")
+    with database.transaction() as connection:
+        assert insert_if_free(connection, table, a)
+        assert not insert_if_free(connection, table, a)
+    with pytest.raises(KeyError), database.transaction() as connection:
+        assert insert_if_free(connection, table, b)
+        raise KeyError
+    with database.read() as session:
+        assert [(o.id, o.created) for o in session.query(Organisation)] == [("a", clock.now())]
+
+
+def test_a_transaction_without_session_has_the_write_lock_from_its_beginning(database: Database) -> None:
+    """SQLite has one lock for all that is written; PostgreSQL's are on what is read to be changed."""
+    other = Database(database.url, busy_timeout=0.0)
+    try:
+        with database.transaction(), other.transaction():
+            assert not database.is_sqlite
+    except Unavailable as error:
+        assert (error.code, database.is_sqlite) == ("database-unavailable", True)
+    finally:
+        other.close()
+
+
+def test_a_prepared_statement_wants_all_values_and_converts_them(database: Database, clock: SettableClock) -> None:
+    table = table_of(Organisation)
+    adding = Prepared(insert(table), "id", "name", "kind", "created")
+    renaming = Prepared(update(table).where(table.c.id == bindparam("_id"), table.c.kind == "bank"), "name")
+    rows = [{"id": name, "name": name, "kind": "bank", "created": clock.now()} for name in "abc"]
+    with database.transaction() as connection:
+        adding.execute(connection, rows[0])
+        adding.execute(connection, *rows[1:])
+        assert renaming.execute(connection, {"_id": "b", "name": "B"}).rowcount == 1
+        assert renaming.execute(connection, {"_id": "d", "name": "D"}).rowcount == 0
+        several = renaming.execute(connection, {"_id": "a", "name": "A"}, {"_id": "c", "name": "C"})
+        assert several.rowcount == 2
+    with pytest.raises(KeyError, match="created"), database.transaction() as connection:
+        adding.execute(connection, {"id": "d", "name": "d", "kind": "bank"})
+    with pytest.raises(ValueError, match="naive"), database.transaction() as connection:
+        adding.execute(connection, rows[0] | {"id": "d", "created": clock.now().replace(tzinfo=None)})
+    with database.read() as session:
+        found = [(o.id, o.name, o.created) for o in session.query(Organisation).order_by(Organisation.id)]
+    assert found == [(name, name.upper(), clock.now()) for name in "abc"]
 
 
 def test_times_come_back_aware(database: Database, clock: SettableClock) -> None:

@@ -42,6 +42,8 @@ def test_demo_configuration_is_complete() -> None:
         ('qtsa = "http://localhost:8407"', 'qtsa = "http://localhost:8403"', "an address of their own"),
         ("sources = []", 'sources = ["a b"]', "time.sources.0: "),
         ("sources = []", 'sources = ["a.si:123"]\ntolerance_ms = 500', "below tsa.accuracy_ms"),
+        ("[mail]", "[crl]\nrenewal_hours = 6\nvalidity_hours = 6\n[mail]", "renewal_hours must be less than"),
+        ("[mail]", "[crl]\nshards = { qualified = 0 }\n[mail]", "crl.shards.qualified: "),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:

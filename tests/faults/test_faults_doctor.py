@@ -22,10 +22,13 @@ from tests.formats.pdf_samples import classic, objects
 from tests.sign.street import QTSA
 from tsp.audit.entries import Writer
 from tsp.ca.issuance import Issuance
+from tsp.ca.lists import count_revocation
+from tsp.ca.publication import make_crl
 from tsp.core.clock import SettableClock
 from tsp.core.clock_guard import ClockGuard
 from tsp.core.database import Database
 from tsp.core.errors import Unavailable
+from tsp.core.migrate import upgrade
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings, load_settings
 from tsp.doctor import installation, work
@@ -36,6 +39,7 @@ from tsp.engine.installation import socket_path
 from tsp.engine.onetime import Step
 from tsp.notify.tables import Message, MessageState
 from tsp.runtime import Runtime
+from tsp.schema import METADATA
 
 pytestmark = pytest.mark.requirement("OPS-1")
 ROOT = Path(__file__).resolve().parents[2]
@@ -294,3 +298,27 @@ def test_a_schema_of_another_release(tmp_path: Path, bare_database: Database, cl
 def _advance(runtime: Runtime, *, minutes: float) -> None:
     assert isinstance(runtime.clock, SettableClock)
     runtime.clock.advance(minutes=minutes)
+
+
+def test_a_revoked_authority_that_is_not_on_the_roots_list_is_seen(
+    bare_database: Database, tmp_path: Path, clock: SettableClock
+) -> None:
+    upgrade(bare_database, METADATA)
+    runtime = Runtime(settings_of(tmp_path, bare_database), clock)
+    assert one(installation.database, runtime, "root CRL, complete").well
+    with bare_database.write() as session:
+        count_revocation(session, "root", 0)
+    assert not one(installation.database, runtime, "root CRL, complete").well
+
+
+def test_every_part_of_a_list_is_looked_at(runtime: Runtime, tmp_path: Path, clock: SettableClock) -> None:
+    directory = runtime.settings.var / "ca"
+    directory.mkdir(parents=True)
+    key = issuer("qualified")
+    for name, hours in (("qualified-part-1", 48), ("qualified-part-12", 12), ("qualified-part-1-delta", 1)):
+        crl = make_crl(key, number=1, now=clock.now(), validity=timedelta(hours=hours))
+        (directory / f"{name}.crl").write_bytes(crl)
+    (directory / "nonqualified.crl").write_bytes(b"half")
+    found = {d.subject: d.well for d in installation.certificates(runtime)}
+    lists = {name: well for name, well in found.items() if name.startswith(("qualified", "nonqualified"))}
+    assert lists == {"qualified-part-1 CRL": True, "qualified-part-12 CRL": False, "nonqualified CRL": False}

@@ -87,10 +87,10 @@ def _xref_stream(
     return b"%d 0 obj\n%s\nendobj\n" % (number, stream(data, head))
 
 
-def with_xref_stream(content: Objects | None = None) -> bytes:
-    """With a cross-reference stream, and the page tree packed into an object stream."""
+def with_xref_stream(content: Objects | None = None, *, pages_too: bool = False) -> bytes:
+    """With a cross-reference stream, and the page tree packed into an object stream; `pages_too`: and compressed."""
     content = dict(content or objects())
-    packed_numbers = [n for n in (CATALOG, PAGES, FONT, INFO) if n in content]
+    packed_numbers = [n for n in (CATALOG, PAGES, FONT, INFO, *((PAGE,) if pages_too else ())) if n in content]
     values = [content.pop(n) for n in packed_numbers]
     places, at = [], 0
     for number, value in zip(packed_numbers, values, strict=True):
@@ -99,7 +99,10 @@ def with_xref_stream(content: Objects | None = None) -> bytes:
     first = b" ".join(places) + b"\n"
     holder = 90
     entries = b"/Type/ObjStm/N %d/First %d" % (len(values), len(first))
-    content[holder] = stream(first + b"\n".join(values), entries)
+    packed_values = first + b"\n".join(values)
+    if pages_too:
+        packed_values, entries = zlib.compress(packed_values), entries + b"/Filter/FlateDecode"
+    content[holder] = stream(packed_values, entries)
     head = b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n"
     body, offsets = _body(content, len(head))
     where = len(head) + len(body)

@@ -124,11 +124,22 @@ def test_a_name_that_is_taken_by_another_field_is_left(isolated: Isolated) -> No
     assert pades.freeze(isolated, pdf, claimed_time=NOW, name="Ana").field_name == "Signature2"
 
 
+NOTE = b"/Annots[<</Type/Annot/Subtype/Text/Rect[9 9 19 19]/Contents(Opomba)>>]"
+
+
 @pytest.mark.requirement("FMT-2")
-@pytest.mark.parametrize("pages", [1, 2])
-def test_annotations_without_a_number_do_not_break_the_next_signature(isolated: Isolated, pki: Pki, pages: int) -> None:
-    note = b"/Annots[<</Type/Annot/Subtype/Text/Rect[9 9 19 19]/Contents(Opomba)>>]"
-    pdf = pdf_samples.classic(pdf_samples.objects(pages=pages, page=note))
+@pytest.mark.parametrize(
+    "pdf",
+    [
+        pdf_samples.classic(pdf_samples.objects(page=NOTE)),
+        pdf_samples.classic(pdf_samples.objects(pages=2, page=NOTE)),
+        pdf_samples.with_xref_stream(pdf_samples.objects(page=NOTE), pages_too=True),
+        # So long that reading the page is quicker than looking for the word.
+        pdf_samples.classic(pdf_samples.objects(page=NOTE, more={7: pdf_samples.stream(bytes(200_000))})),
+    ],
+    ids=["one page", "two pages", "compressed pages", "long"],
+)
+def test_annotations_without_a_number_do_not_break_the_next_signature(isolated: Isolated, pki: Pki, pdf: bytes) -> None:
     first = pades.embed(*sign(isolated, pki, pdf, pki.one_time()))
     second = pades.embed(*sign(isolated, pki, first, pki.one_time()))
     assert pades.render(isolated, second, 0, 300) == pades.render(isolated, pdf, 0, 300)

@@ -86,7 +86,7 @@ organisation = {{ id = "test-bank", name = "TEST Banka d.d." }}
 support = {{ email = "pomoc@banka.test" }}
 grants = ["client_credentials"]
 jwk = {jwk}
-scopes = ["identification-keys"]
+scopes = ["identification-keys", "revocations", "inventory"]
 """,
 }
 
@@ -257,6 +257,7 @@ class Person:
     given_name: str = "Ana"
     family_name: str = "Žnidaršič"
     date_of_birth: str = "1980-05-17"
+    puk: str = ""
 
     def log_in(self, browser: Browser, page: Page) -> Page:
         """Password and SMS code from the login page on; whatever page or answer follows."""
@@ -372,8 +373,9 @@ def register(
     )
     page = send(browser, page.expect("idp.register-email"), code=world.code("mail"))
     page = send(browser, page.expect("idp.register-sms"), code=world.code("sms"))
-    send(browser, page.expect("idp.register-puk"), acknowledged=True).expect("idp.register-done")
-    return Person(world, email)
+    puk = page.expect("idp.register-puk").text("puk")
+    send(browser, page, acknowledged=True).expect("idp.register-done")
+    return Person(world, email, puk=puk)
 
 
 def enter_data(person: Person, browser: Browser, page: Page) -> Page:

@@ -38,7 +38,7 @@ def test_the_installations_own_relying_parties_load(tmp_path: Path) -> None:
     assert branch is not None
     assert sign.signature_kinds == {"advanced", "advanced-qualified", "qualified"}
     assert sign.minimum_acr is Level.SUBSTANTIAL
-    assert branch.scopes == {"identification-keys"}
+    assert branch.scopes == {"identification-keys", "revocations"}
     assert branch.grants == {"client_credentials"}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ from tests.ca.ca_kit import URLS, profiles
 from tests.conftest import TokenFactory
 from tests.tsa.conftest import POLICY, TimeStampResp, query
 from tsp.audit.entries import Writer
+from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import CeremonyRoom, run_ceremony
+from tsp.ca.issuance import Issuance
 from tsp.ca.plan import ISSUERS, load_plan
+from tsp.ca.profiles import Profile
+from tsp.ca.revocation import revoke
+from tsp.ca.samples import SampleBench, make_samples
 from tsp.ca.store import CaStore
 from tsp.ca.upkeep import register
 from tsp.core.clock import SettableClock
@@ -133,3 +139,37 @@ def test_the_unit_stops_when_its_keys_year_is_over(
     assert stamp(room, store, database).native is not None
     clock.advance(days=2)
     assert stamp(room, store, database).native is None
+
+
+@pytest.mark.requirement("CA-1", "OCSP-1")
+def test_test_certificates_have_the_status_that_they_are_named_after(
+    room: CeremonyRoom, store: CaStore, database: Database, clock: SettableClock
+) -> None:
+    token = room.tokens["ca"]
+    issuers = {role: IssuingKey.of(role, store.certificate(role), token.signing_key(f"{role}-ca")) for role in ISSUERS}
+    writer = Writer("certification", room.randomness, clock)
+
+    def issuance(known: Mapping[str, Profile]) -> Issuance:
+        authority = Authority(known, issuers, room.urls, clock, room.randomness, qscd=True)
+        return Issuance(authority, database, clock, room.randomness, writer, one_time=True)
+
+    def key() -> bytes:
+        with token.one_time_key() as made:
+            return made.public_spki
+
+    def withdraw(role: str, serial: str) -> None:
+        with database.write() as session:
+            revoke(session, role, serial, "cessationOfOperation", clock.now())
+
+    kinds = {name: room.profiles[name] for name in ("qualified", "qualified-seal", "authentication", "tsu")}
+    provider = "SI", "Enkrat TEST d.o.o.", "VATSI-10000003"
+    samples = make_samples(SampleBench(kinds, frozenset(issuers), issuance, key, withdraw, provider, qscd=True))
+    clock.advance(minutes=2)
+    assert len(samples) == 11
+    for sample in samples:
+        answer = ocsp.load_der_ocsp_response(
+            status(room, store, database, sample.der, store.certificate(sample.issuer))
+        )
+        wanted = ocsp.OCSPCertStatus.REVOKED if sample.state == "revoked" else ocsp.OCSPCertStatus.GOOD
+        assert answer.certificate_status is wanted
+        assert (sample.not_after < clock.now()) == (sample.state == "expired")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from tsp.audit.canonical import Json, canonical
@@ -23,6 +23,7 @@ from tsp.core.clock import Clock
 from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Invalid
 from tsp.core.randomness import Randomness
+from tsp.core.statements import Prepared
 
 #: What the first entry of a writer names as its predecessor.
 NO_PREVIOUS = bytes(32)
@@ -33,10 +34,14 @@ _HEX32 = re.compile(r"[0-9a-f]{64}")
 _MAX_CONTENT = 64 * 1024
 # Core statements: for rows that are only added, the session's bookkeeping took longer than the database.
 _ENTRY, _WRITER_HEAD = table_of(Entry), table_of(WriterHead)
-_HEAD = select(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name")).with_for_update()
-_MOVE_HEAD = update(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name"))
-_INSERT = insert(_ENTRY)
-_IDS = (
+_HEAD = Prepared(
+    select(_WRITER_HEAD.c.counter, _WRITER_HEAD.c.last)
+    .where(_WRITER_HEAD.c.name == bindparam("_name"))
+    .with_for_update()
+)
+_MOVE_HEAD = Prepared(update(_WRITER_HEAD).where(_WRITER_HEAD.c.name == bindparam("_name")), "counter", "last")
+_INSERT = Prepared(insert(_ENTRY), "writer", "counter", "kind", "recorded_at", "content", "salt", "leaf", "leaf_hash")
+_IDS = Prepared(
     select(_ENTRY.c.id)
     .where(_ENTRY.c.writer == bindparam("_writer"), _ENTRY.c.counter.between(bindparam("first"), bindparam("last")))
     .order_by(_ENTRY.c.counter)
@@ -67,16 +72,11 @@ class Leaf:
     commitment: bytes
 
     def encode(self) -> bytes:
-        """The octets that go into the tree."""
-        return canonical(
-            {
-                "commitment": self.commitment.hex(),
-                "counter": self.counter,
-                "previous": self.previous.hex(),
-                "version": 1,
-                "writer": self.writer,
-            }
-        )
+        """The octets that go into the tree: canonical JSON, in which a writer's name needs no escapes."""
+        return (
+            f'{{"commitment":"{self.commitment.hex()}","counter":{self.counter},"previous":"{self.previous.hex()}",'
+            f'"version":1,"writer":"{self.writer}"}}'
+        ).encode()
 
 
 def parse_leaf(data: bytes) -> Leaf:
@@ -110,7 +110,9 @@ def commitment(salt: bytes, content: bytes) -> bytes:
 
 def timestamp(moment: datetime) -> str:
     """A moment as records write it: UTC with microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,28 @@ def record(session: Session, *, writer: Writer, kind: str, payload: Mapping[str,
     return record_all(session, writer=writer, facts=[(kind, payload)])[0]
 
 
-def record_all(session: Session, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]) -> list[Recorded]:
+def record_all(
+    within: Session | Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
+) -> list[Recorded]:
     """The same for several entries (kind and payload), which follow each other in the writer's chain.
 
     The statements are as many for a thousand entries as for one.
     """
+    connection = within.connection() if isinstance(within, Session) else within
+    rows = append(connection, writer=writer, facts=facts)
+    if not rows:
+        return []
+    found = _IDS.execute(connection, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
+    return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
+
+
+def append(
+    connection: Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
+) -> list[dict[str, Any]]:
+    """The same without asking for the ids of the rows; what was written, by column."""
     now = writer.clock.now()
     contents = [(kind, _content(kind, payload, now)) for kind, payload in facts]
-    head = _locked_head(session, writer.name)
+    head = _locked_head(connection, writer.name)
     rows: list[dict[str, Any]] = []
     for counter, (kind, content) in enumerate(contents, head.counter + 1):
         salt = writer.randomness.bytes(_SALT)
@@ -155,15 +171,12 @@ def record_all(session: Session, *, writer: Writer, facts: Sequence[tuple[str, M
                 "leaf_hash": leaf_hash(leaf),
             }
         )
-    if not rows:
-        return []
-    connection = session.connection()
-    connection.execute(
-        _MOVE_HEAD, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
-    )
-    connection.execute(_INSERT, rows)
-    found = connection.execute(_IDS, {"_writer": writer.name, "first": rows[0]["counter"], "last": rows[-1]["counter"]})
-    return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
+    if rows:
+        _MOVE_HEAD.execute(
+            connection, {"_name": writer.name, "counter": rows[-1]["counter"], "last": rows[-1]["leaf_hash"]}
+        )
+        _INSERT.execute(connection, *rows)
+    return rows
 
 
 def _content(kind: str, payload: Mapping[str, Json], now: datetime) -> bytes:
@@ -181,13 +194,13 @@ class _Head:
     last: bytes
 
 
-def _locked_head(session: Session, name: str) -> _Head:
+def _locked_head(connection: Connection, name: str) -> _Head:
     """Where the writer's chain ends, locked to the end of the transaction: its entries form one line."""
-    found = session.connection().execute(_HEAD, {"_name": name}).first()
+    found = _HEAD.execute(connection, {"_name": name}).first()
     if found is None:
         # Another process of this name may write its first entry just now; then its row serves both.
-        insert_if_free(session, WriterHead, {"name": name, "counter": 0, "last": NO_PREVIOUS})
-        found = session.connection().execute(_HEAD, {"_name": name}).one()
+        insert_if_free(connection, _WRITER_HEAD, {"name": name, "counter": 0, "last": NO_PREVIOUS})
+        found = _HEAD.execute(connection, {"_name": name}).one()
     return _Head(found.counter, found.last)
 
 

@@ -77,8 +77,12 @@ class IssuingKey:
 
     def sign(self, message: bytes) -> bytes:
         """DER Ecdsa-Sig-Value. `Unavailable` (authority-unavailable) where the token does not answer."""
+        return self.sign_prehashed(self.algorithm.digest(message))
+
+    def sign_prehashed(self, digest: bytes) -> bytes:
+        """The same for a message whose digest, made with this key's own algorithm, is at hand."""
         try:
-            return self.key.sign_digest(self.algorithm.digest(message))
+            return self.key.sign_digest(digest)
         except HsmError as error:
             raise Unavailable(
                 "authority-unavailable",
@@ -201,8 +205,8 @@ class Authority:
                 issuer=signer.facts.role,
             )
         serial = self._new_serial()
-        template = self._template(chosen, signer, semantics=subject.semantic)
-        name = subject.der()
+        semantics, name = subject.semantic, subject.der()
+        template = self._template(chosen, signer, semantics=semantics)
         tbs = template.tbs(name, spki, serial, now, host_names=host_names)
         self._look_at_shape(chosen, signer, (kind, *subject.shape), tbs)
         expected = Expected(
@@ -211,7 +215,7 @@ class Authority:
             not_before=not_before,
             not_after=not_after,
             spki=spki,
-            extensions=self._expected_extensions(chosen, semantics=subject.semantic),
+            extensions=self._expected_extensions(chosen, semantics=semantics),
             algorithm=signer.algorithm,
         )
         return PreparedCertificate(profile, signer.facts.role, expected, name, self._clock.monotonic(), ticket=[self])
@@ -301,8 +305,10 @@ class Authority:
             "not_after": issued.not_after,
             "der": issued.der,
             "issued_at": self._clock.now(),
+            "shard": self._urls.named_shard(issued.issuer, issued.der),
             "revoked_at": None,
             "reason": None,
+            "told_at": None,
         }
 
     def _profile(self, name: str) -> Profile:

@@ -24,6 +24,8 @@ from tsp.core.errors import Invalid
 
 #: RFC 5280, 4.1.2.2: at most 20 octets, positive. Ours have 16 with the top bit cleared.
 SERIAL_OCTETS = 16
+KEY_ID_OCTETS = 20
+_DIGESTS = {"sha256": hashlib.sha256, "sha384": hashlib.sha384}
 _VERSION_3 = tlv(0xA0, integer(2))
 
 
@@ -36,7 +38,7 @@ class SignatureAlgorithm(NamedTuple):
 
     def digest(self, message: bytes) -> bytes:
         """What the key signs of `message`."""
-        return hashlib.new(self.hash_name, message).digest()
+        return _DIGESTS[self.hash_name](message).digest()
 
 
 ECDSA_SHA256 = SignatureAlgorithm("sha256", oids.ECDSA_WITH_SHA256, seq(oid(oids.ECDSA_WITH_SHA256)))
@@ -88,7 +90,7 @@ def key_identifier(spki: bytes) -> bytes:
     """The first 160 bits of SHA-256 over the point, or over the RSAPublicKey (RFC 7093, 2, method 1)."""
     kind = _kind_of(spki)
     public_key = spki[len(kind.prefix) - 1 :] if kind else read_rsa_key(spki).public_key
-    return hashlib.sha256(public_key).digest()[:20]
+    return hashlib.sha256(public_key).digest()[:KEY_ID_OCTETS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +142,20 @@ class Template:
         self._urls = urls
         self._semantics = semantics
         self._algorithm_and_issuer = algorithm_of(issuer.spki).der + issuer.name
-        # Where nothing but the key identifier changes, the extensions are two constants around it.
-        self._around_key_id: tuple[bytes, bytes] | None = None
-        if profile.private_key_days is None and not profile.host_names:
-            marker = b"\xa5" * 20
-            before, _, after = self._extensions(marker, (), issuer.not_before).partition(marker)
-            self._around_key_id = before, after
+        # Where nothing but the key identifier changes, the extensions are two constants around it, for each shard.
+        self._constant = profile.private_key_days is None and not profile.host_names
+        self._around_key_id: dict[int, tuple[bytes, bytes]] = {}
+        if self._constant:
+            self._around(urls.shard(issuer.role, 0))
 
-    def _extensions(self, key_id: bytes, host_names: Sequence[str], not_before: datetime) -> bytes:
+    def _around(self, shard: int) -> tuple[bytes, bytes]:
+        if shard not in self._around_key_id:
+            marker = b"\xa5" * KEY_ID_OCTETS
+            before, _, after = self._extensions(marker, (), self._issuer.not_before, shard).partition(marker)
+            self._around_key_id[shard] = before, after
+        return self._around_key_id[shard]
+
+    def _extensions(self, key_id: bytes, host_names: Sequence[str], not_before: datetime, shard: int) -> bytes:
         return extensions(
             self._profile,
             self._issuer.role,
@@ -157,6 +165,7 @@ class Template:
             semantics=self._semantics,
             host_names=host_names,
             not_before=not_before,
+            shard=shard,
         )
 
     def tbs(
@@ -164,12 +173,12 @@ class Template:
     ) -> bytes:
         """TBSCertificate for an encoded subject Name and SubjectPublicKeyInfo."""
         not_before, not_after = validity(self._profile, start)
-        key_id = key_identifier(spki)
-        if self._around_key_id is not None:
-            before, after = self._around_key_id
+        key_id, shard = key_identifier(spki), self._urls.shard(self._issuer.role, serial)
+        if self._constant:
+            before, after = self._around(shard)
             tail = before + key_id + after
         else:
-            tail = self._extensions(key_id, host_names, not_before)
+            tail = self._extensions(key_id, host_names, not_before, shard)
         return seq(
             _VERSION_3,
             integer(serial),

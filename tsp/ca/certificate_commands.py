@@ -56,7 +56,7 @@ def certificate_commands(context: Callable[[], CeremonyContext], holder: Holder)
                 intent = desk.issuance().prepare(
                     profile,
                     name,
-                    read.spki if read is not None else desk.seal_key(seal_key or ""),
+                    read.spki if read is not None else desk.seal_key(seal_key or "", profile),
                     issuer=issuer,
                     subject_ref=account,
                     host_names=host_names,

@@ -13,13 +13,14 @@ from hsm import Token
 from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
 from tsp.ca.ceremony import token_errors
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.explained import explained
 from tsp.ca.holding import hold, roll_over
 from tsp.ca.issuance import OPERATORS, Issuance
+from tsp.ca.lists import Scope, next_number, published
 from tsp.ca.officer_commands import add_officer_commands
 from tsp.ca.plan import CeremonyPlan, check_plan, parse_plan, plan_octets
 from tsp.ca.profiles import Profile, load_profiles
-from tsp.ca.publication import crl_facts
 from tsp.ca.record import PLAN_FILE
 from tsp.ca.revocation import revoked_certificates
 from tsp.ca.store import CaStore, sha256_hex
@@ -115,11 +116,17 @@ class CeremonyContext:
 def renew_crl(context: CeremonyContext) -> bytes:
     """Renews the root's CRL with the root's token and returns it (DER)."""
     plan, _ = context.plan()
-    with context.database.read() as session:
-        revoked = revoked_certificates(session, "root")
+    store, scope = CaStore(context.directory), Scope("root")
     with context.token("root") as token:
-        root = IssuingKey.of("root", CaStore(context.directory).root, token.signing_key(plan.root.label))
-        return renew_root_crl(context.directory, root, context.clock, days=plan.crl_days, revoked=revoked)
+        root = IssuingKey.of("root", store.root, token.signing_key(plan.root.label))
+        with context.database.write() as session:
+            number, before = next_number(session, scope, crl_facts(store.root_crl)[0] + 1)
+            revoked = revoked_certificates(session, "root")
+        crl = renew_root_crl(context.directory, root, context.clock, number=number, days=plan.crl_days, revoked=revoked)
+    _, this_update, next_update = crl_facts(crl)
+    with context.database.write() as session:
+        published(session, scope, number, before.revocations, (this_update, next_update), base=False, last=False)
+    return crl
 
 
 def renew_responder_certificates(context: CeremonyContext) -> int:

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     pkcs12,
 )
+from sqlalchemy.orm import Session
 
 from hsm import KeySpec, Token
 from hsm.errors import KeyMissing
+from tsp.audit.entries import record
 from tsp.ca.authority import Authority, IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import token_errors
 from tsp.ca.commands import CeremonyContext
@@ -27,7 +29,7 @@ from tsp.ca.issuance import Issuance
 from tsp.ca.names import PersonName
 from tsp.ca.plan import ISSUERS
 from tsp.ca.profiles import Profile
-from tsp.ca.revocation import revoke
+from tsp.ca.revocation import Requester, Revocations
 from tsp.ca.samples import SampleBench
 from tsp.ca.store import CaStore
 from tsp.ca.urls import RepositoryUrls
@@ -71,11 +73,15 @@ class Desk:
         )
         return Issuance(authority, own.database, own.clock, own.randomness, own.writer, one_time=one_time)
 
-    def seal_key(self, place: str) -> bytes:
+    def seal_key(self, place: str, profile: str) -> bytes:
         """The public key (DER) of a lasting key for seals, `<token>:seal-<name>`; made there where it is missing.
 
-        Raises `Invalid` (seal-key-unfit) for any other label: keys of authorities and roles are never certified anew.
+        Raises `Invalid` (seal-key-unfit) for any other label, as keys of authorities and roles are never certified
+        anew, and for a profile that is not a seal's.
         """
+        chosen = self.issuance().profile(profile)
+        if chosen.subject != "legal-person" or "nonRepudiation" not in chosen.key_usage:
+            raise Invalid("seal-key-unfit", "A key for seals gets the certificate of a seal and no other.")
         name, _, label = place.partition(":")
         if not label.startswith("seal-") or name == "root":
             raise Invalid(
@@ -114,8 +120,16 @@ class Desk:
             return key.public_spki
 
     def _revoke(self, issuer: str, serial: str) -> None:
-        with self.context.database.write() as session:
-            revoke(session, issuer, serial, "cessationOfOperation", self.context.clock.now())
+        own = self.context
+
+        def journal(session: Session, kind: str, payload: Mapping[str, str]) -> None:
+            record(session, writer=own.writer, kind=kind, payload=payload)
+
+        revocations = Revocations(own.clock, journal, lambda _session, _done: None)  # a test certificate is nobody's
+        with own.database.write() as session:
+            requester = Requester("provider", "test-certificates")
+            done = revocations.revoke(session, serial, "cessationOfOperation", requester)
+            assert done.issuer == issuer, "a serial number names one certificate"
 
     def login_file(
         self, subject: PersonName, subject_ref: str | None, password: str

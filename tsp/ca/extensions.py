@@ -87,10 +87,10 @@ def subject_alt_name(host_names: Sequence[str]) -> bytes:
     return extension(oids.CE_SUBJECT_ALT_NAME, seq(*(tlv(_DNS_NAME, name.encode("ascii")) for name in host_names)))
 
 
-def crl_distribution_points(url: str) -> bytes:
-    """One point with one http address (EN 319 412-2 GEN-4.3.11-3, -4)."""
+def crl_distribution_points(url: str, dotted: str = oids.CE_CRL_DISTRIBUTION_POINTS) -> bytes:
+    """One point with one http address (EN 319 412-2 GEN-4.3.11-3, -4); freshestCRL has the same form."""
     full_name = tlv(0xA0, _uri(url))
-    return extension(oids.CE_CRL_DISTRIBUTION_POINTS, seq(seq(tlv(0xA0, full_name))))
+    return extension(dotted, seq(seq(tlv(0xA0, full_name))))
 
 
 def authority_info_access(*, ocsp: str | None, ca_issuers: str) -> bytes:
@@ -129,10 +129,10 @@ def qc_statements(statements: QcStatements, pds: Mapping[str, str], *, semantics
     return extension(oids.PE_QC_STATEMENTS, seq(*parts)) if parts else b""
 
 
-def _status_extensions(status: Status, issuer: str, urls: RepositoryUrls) -> list[bytes]:
+def _status_extensions(status: Status, issuer: str, urls: RepositoryUrls, shard: int) -> list[bytes]:
     parts: list[bytes] = []
     if status.crl:
-        parts.append(crl_distribution_points(urls.crl(issuer)))
+        parts.append(crl_distribution_points(urls.crl(issuer, shard)))
     if status.ca_issuers:
         ocsp = urls.ocsp if status.ocsp else None
         parts.append(authority_info_access(ocsp=ocsp, ca_issuers=urls.ca_issuers(issuer)))
@@ -155,8 +155,12 @@ def extensions(
     semantics: bool,
     host_names: Sequence[str],
     not_before: datetime,
+    shard: int = 0,
 ) -> bytes:
-    """[3] EXPLICIT Extensions of a certificate that `issuer` (its role, as in the addresses) certifies."""
+    """[3] EXPLICIT Extensions of a certificate that `issuer` (its role, as in the addresses) certifies.
+
+    `shard` is the part of the issuer's revocation list that the certificate belongs to.
+    """
     parts = [authority_key_identifier(issuer_key_id), subject_key_identifier(subject_key_id)]
     parts.append(key_usage(profile.key_usage))
     if profile.private_key_days is not None:
@@ -169,6 +173,6 @@ def extensions(
         parts.append(basic_constraints(profile.path_length))
     if profile.extended_key_usage:
         parts.append(extended_key_usage(profile.extended_key_usage, critical=profile.eku_critical))
-    parts += _status_extensions(profile.status, issuer, urls)
+    parts += _status_extensions(profile.status, issuer, urls, shard)
     parts.append(qc_statements(profile.qc_statements, urls.pds, semantics=semantics))
     return tlv(0xA3, seq(*parts))

@@ -1,12 +1,15 @@
 """The repository: issuer certificates and CRLs for everybody, over plain HTTP (RFC 2585).
 
 GET and HEAD of the authorities (`/root`, `/qualified`, `/nonqualified`, `/infrastructure`) with `.cer` (DER),
-`.pem` and `.p7c` (with its chain), and of the `.crl` of the root and of those that certify people; the same of
-every later generation (`/qualified-2`). No account, no cookie, no state; a renewed file is served at once.
+`.pem` and `.p7c` (with its chain), and of every list that is published (`/root.crl`, `/qualified.crl`,
+`/qualified-part-3.crl`, `/qualified-delta.crl`); the same of every later generation (`/qualified-2`). No account, no
+cookie, no state; a renewed file is served at once.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, MutableMapping
+import os
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -14,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tsp.ca.certificate import IssuerFacts
-from tsp.ca.publication import crl_facts
-from tsp.ca.store import CRL_FILE, RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
+from tsp.ca.crl_reading import open_crl
+from tsp.ca.store import RENEWALS_FILE, TRANSCRIPT_FILE, CaStore, certs_only, to_pem
 from tsp.core.clock import Clock
 from tsp.core.errors import TspError, http_status
 
@@ -27,13 +30,38 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CERTIFICATE_AGE = 86400
 #: A new CRL counts at once (EN 319 411-1 CSS-6.3.9-13), so caches keep one for an hour at most.
 _CRL_AGE = 3600
+_CHUNK = 1 << 18
+
+
+class FileBody:
+    """The octets of a file as it was when it was opened, whatever is put in its place: read when they are sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._handle)
+        self._size = os.fstat(self._handle).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def chunks(self) -> Iterator[bytes]:
+        """The whole of it, a quarter of a megabyte at a time."""
+        for begin in range(0, self._size, _CHUNK):
+            yield os.pread(self._handle, _CHUNK, begin)
+
+    def etag(self) -> str:
+        """A strong validator over all of it."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return f'"{digest.hexdigest()}"'
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """One file of the repository. `expires` is set for what has a next update."""
 
-    body: bytes
+    body: bytes | FileBody
     media_type: str
     since: datetime
     etag: str
@@ -56,18 +84,21 @@ class Repository:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: tuple[tuple[str, int], ...] = ()
         self._watched: tuple[str, ...] = (".", TRANSCRIPT_FILE)
         self._published: dict[str, Published] = {}
 
     def find(self, path: str) -> Published | None:
         """The file under this path. Raises the errors of `CaStore` where there is nothing to publish from."""
-        stamp = tuple(self._changed(name) for name in self._watched)
+        stamp = tuple((name, self._changed(name)) for name in (*self._watched, *self._lists()))
         if stamp != self._stamp:
             store = CaStore(self._directory)
             self._published = _publish(store)
             self._stamp, self._watched = stamp, _watched(store)
         return self._published.get(path)
+
+    def _lists(self) -> list[str]:
+        return sorted(path.name for path in self._directory.glob("[a-z]*.crl"))
 
     def _changed(self, name: str) -> int:
         try:
@@ -78,11 +109,7 @@ class Repository:
 
 def _watched(store: CaStore) -> tuple[str, ...]:
     """What shows that something changed: the directory itself where a file is new or replaced as a whole."""
-    return (".", RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in ("root", *store.issuers)), *_lists(store))
-
-
-def _lists(store: CaStore) -> tuple[str, ...]:
-    return (CRL_FILE, *(f"{issuer}.crl" for issuer in store.subscriber_issuers))
+    return (".", RENEWALS_FILE, TRANSCRIPT_FILE, *(f"{name}.pem" for name in ("root", *store.issuers)))
 
 
 def _publish(store: CaStore) -> dict[str, Published]:
@@ -96,11 +123,10 @@ def _publish(store: CaStore) -> dict[str, Published]:
             ("p7c", "application/pkcs7-mime; smime-type=certs-only", certs_only(store.chain(name))),
         ):
             published[f"/{name}.{suffix}"] = Published(body, media_type, since, _etag(body))
-    for file in _lists(store):
-        crl = store.crl(file.removesuffix(".crl"))
-        if crl is not None:
-            _, this_update, next_update = crl_facts(crl)
-            published[f"/{file}"] = Published(crl, "application/pkix-crl", this_update, _etag(crl), next_update)
+    for path in sorted(store.directory.glob("[a-z]*.crl")):
+        with open_crl(path) as crl:
+            listed, since, until = FileBody(path), crl.this_update, crl.next_update
+        published[f"/{path.name}"] = Published(listed, "application/pkix-crl", since, listed.etag(), until)
     return published
 
 
@@ -120,14 +146,25 @@ def repository_app(directory: Path, clock: Clock) -> App:
             if status != 304:  # RFC 9110, 8.6: it would be the length of the file that is not sent
                 headers.append((b"content-length", str(len(body)).encode()))
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+            if isinstance(body, FileBody) and scope["method"] != "HEAD":
+                for chunk in body.chunks():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                body = b""
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"" if isinstance(body, FileBody) or scope["method"] == "HEAD" else body,
+                }
+            )
         else:
             await send({"type": "websocket.close", "code": 1000})
 
     return app
 
 
-def _answer(repository: Repository, scope: Scope, now: datetime) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _answer(
+    repository: Repository, scope: Scope, now: datetime
+) -> tuple[int, list[tuple[bytes, bytes]], bytes | FileBody]:
     if scope["method"] not in ("GET", "HEAD"):
         return _plain(405, "Only GET and HEAD are answered here.", (b"allow", b"GET, HEAD"))
     try:

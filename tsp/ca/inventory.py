@@ -111,6 +111,38 @@ def subject_text(certificate: Certificate) -> str:
     return x509.load_der_x509_certificate(certificate.der).subject.rfc4514_string(ATTRIBUTES)
 
 
+def described(row: Certificate, now: datetime) -> dict[str, str | None]:
+    """What the inventory says of a certificate. Moments are ISO 8601 in UTC; `state` is that of `now`."""
+    return {
+        "serial": row.serial,
+        "subject": subject_text(row),
+        "profile": row.profile,
+        "issuer": row.issuer,
+        "state": state_of(row, now).value,
+        "not_before": _iso(row.not_before),
+        "not_after": _iso(row.not_after),
+        "issued_at": _iso(row.issued_at),
+        "revoked_at": None if row.revoked_at is None else _iso(row.revoked_at),
+        "reason": row.reason,
+        "holder": row.subject_ref,
+    }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_moment(text: str | None) -> datetime | None:
+    """A moment or a day as people type it, UTC where no zone is named; `Invalid` (moment-malformed)."""
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid("moment-malformed", "Write a moment as 2026-11-28 or 2026-11-28T10:00:00Z.") from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
 def _asked(question: Question, now: datetime) -> Select[Certificate]:
     table = Certificate
     # An upper bound of time is always there, so that the first page searches its index as the others do.

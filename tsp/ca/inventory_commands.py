@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,8 @@ import typer
 
 from tsp.ca.commands import CeremonyContext
 from tsp.ca.explained import explained
-from tsp.ca.inventory import MAX_PAGE, Question, State, find, search, state_of, subject_text
+from tsp.ca.inventory import MAX_PAGE, Question, State, described, find, read_moment, search
 from tsp.ca.store import to_pem
-from tsp.ca.tables import Certificate
-from tsp.core.errors import Invalid
 from tsp.core.files import write_atomic
 
 _LIST_HELP = """List certificates, the newest first.
@@ -60,9 +57,9 @@ def add_inventory_commands(commands: typer.Typer, context: Callable[[], Ceremony
                     issuer=issuer,
                     holders=None if holder is None else [holder],
                     state=state,
-                    since=_moment(since),
-                    until=_moment(until),
-                    valid_at=_moment(valid_at),
+                    since=read_moment(since),
+                    until=read_moment(until),
+                    valid_at=read_moment(valid_at),
                 )
                 now = room.clock.now()
                 page = search(session, question, now, after=after, limit=limit)
@@ -97,35 +94,3 @@ def add_inventory_commands(commands: typer.Typer, context: Callable[[], Ceremony
             for name, value in told.items():
                 if value is not None:
                     typer.echo(f"{name:12} {value}")
-
-
-def described(row: Certificate, now: datetime) -> dict[str, str | None]:
-    """What the inventory says of a certificate. Moments are ISO 8601 in UTC; `state` is that of `now`."""
-    return {
-        "serial": row.serial,
-        "subject": subject_text(row),
-        "profile": row.profile,
-        "issuer": row.issuer,
-        "state": state_of(row, now).value,
-        "not_before": _iso(row.not_before),
-        "not_after": _iso(row.not_after),
-        "issued_at": _iso(row.issued_at),
-        "revoked_at": None if row.revoked_at is None else _iso(row.revoked_at),
-        "reason": row.reason,
-        "holder": row.subject_ref,
-    }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A moment or a day as people type it, UTC where no zone is named; `Invalid` (moment-malformed)."""
-    if text is None:
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid("moment-malformed", "Write a moment as 2026-11-28 or 2026-11-28T10:00:00Z.") from None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)

@@ -20,6 +20,7 @@ from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, record
 from tsp.ca.authority import Authority, IssuedCertificate
 from tsp.ca.names import SubjectName
+from tsp.ca.profiles import Profile
 from tsp.ca.tables import CertificateIntent
 from tsp.core.clock import Clock
 from tsp.core.database import Database
@@ -90,7 +91,7 @@ class Issuance:
         profile asks for that and it is not, and for kinds of one-time keys (kind-for-one-time-keys). Otherwise
         raises what `Authority.prepare` raises.
         """
-        chosen = self._authority.profile(profile)
+        chosen = self.profile(profile)
         if chosen.one_time and not self._one_time:
             raise Refused(
                 "kind-for-one-time-keys",
@@ -135,6 +136,10 @@ class Issuance:
             facts: dict[str, Json] = {"intent": intent.id, "certificate": intent.serial, "sha256": intent.digest}
             record(session, writer=self._writer, kind="certificate-prepared", payload=facts)
         return intent
+
+    def profile(self, name: str) -> Profile:
+        """The profile of this name; `Invalid` (profile-unknown), `Refused` (kind-not-available)."""
+        return self._authority.profile(name)
 
     def issue(self, intent_id: str) -> IssuedCertificate:
         """Redeems an intent: signs what was prepared, compares, and stores the certificate.

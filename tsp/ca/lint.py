@@ -1,16 +1,17 @@
-"""The authority looks at its own work: at every certificate, at every shape of them, at every CRL.
+"""The authority looks at its own work: at every certificate, and at every shape of them.
 
 `check_issued` runs on each certificate after signing: another parser than the builder reads it back, and
-serial number, validity, key, extensions and signature must be what was prepared. `lint_certificate` holds
+serial number, validity, key, extensions and signature must be what was prepared. Extensions that differ from
+read ones in the key identifier alone are not read again (decision 0025). `lint_certificate` holds
 a certificate against every rule of `lint_rules`; the authority runs it once for each shape, before its key
-signs the first. `lint_crl` does the same for a CRL.
+signs the first. `lint_crl.lint_crl` does the same for every list.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 
-from asn1crypto import crl as asn1_crl
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,18 +20,21 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tsp.ca import oids
-from tsp.ca.certificate import IssuerFacts, SignatureAlgorithm, algorithm_of
-from tsp.ca.crl import MAX_NUMBER
+from tsp.ca.certificate import KEY_ID_OCTETS, IssuerFacts, SignatureAlgorithm, assemble, key_identifier
 from tsp.ca.lint_reading import Finding, Reading
 from tsp.ca.lint_rules import RULES
 from tsp.ca.profiles import Profile
-from tsp.core.errors import Unavailable
+from tsp.core.der import octet_string, oid, read_one
+from tsp.core.errors import Invalid, Unavailable
 
 #: Keys that certificates are issued for.
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-_HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
-#: EN 319 411-1 CSS-6.3.9-12: a list of revoked authorities is renewed at least yearly.
-MAX_CRL_AGE = timedelta(days=366)
+_ECDSA = {"sha256": ec.ECDSA(hashes.SHA256()), "sha384": ec.ECDSA(hashes.SHA384())}
+_EXTENSIONS = 0xA3
+#: Stands before the value of the subject's key identifier: its OID and the heads of two OCTET STRINGs.
+_KEY_ID_FOLLOWS = (
+    oid(oids.CE_SUBJECT_KEY_IDENTIFIER) + octet_string(octet_string(bytes(KEY_ID_OCTETS)))[:-KEY_ID_OCTETS]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +73,66 @@ def check_issued(der: bytes, expected: Expected, issuer_key: ec.EllipticCurvePub
     """
     try:
         read = x509.load_der_x509_certificate(der)
-        extensions = {extension.oid.dotted_string: extension.critical for extension in read.extensions}
         certified = _certified(read)
         # Read back, an RSA key that is bound to PSS has lost that; its octets stand among those of the TBSCertificate.
         octets = isinstance(certified, ec.EllipticCurvePublicKey)
         found = certified.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) if octets else _rsa_info(der)
         rules = {
-            "bytes": read.tbs_certificate_bytes == expected.tbs,
+            "algorithm": read.signature_algorithm_oid.dotted_string == expected.algorithm.oid,
+            "bytes": der == assemble(expected.tbs, read.signature, expected.algorithm),
             "serial": read.serial_number == expected.serial,
             "not-before": read.not_valid_before_utc == expected.not_before,
             "not-after": read.not_valid_after_utc == expected.not_after,
             "public-key": found == expected.spki,
-            "extensions": extensions == expected.extensions,
-            "algorithm": read.signature_algorithm_oid.dotted_string == expected.algorithm.oid,
+            "extensions": _critical_by_oid(read, expected.tbs, expected.spki) == expected.extensions,
         }
         failed = next((rule for rule, held in rules.items() if not held), None)
         if failed is None:
-            issuer_key.verify(read.signature, expected.tbs, ec.ECDSA(_HASHES[expected.algorithm.hash_name]))
+            issuer_key.verify(read.signature, expected.tbs, _ECDSA[expected.algorithm.hash_name])
     except InvalidSignature:
         failed = "signature"
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
         failed = "parse"
     if failed is not None:
         raise unsound(failed)
     return certified
+
+
+def _critical_by_oid(read: x509.Certificate, tbs: bytes, spki: bytes) -> Mapping[str, bool]:
+    """The extensions of a certificate, OID to critical.
+
+    Where all octets behind the public key are those of a certificate that was read before, but for the
+    value of the subject's key identifier, reading them again could find nothing else.
+    """
+    behind = tbs.rpartition(spki)[2]
+    before, _, after = behind.partition(key_identifier(spki))
+    if not before.endswith(_KEY_ID_FOLLOWS):
+        return _read_extensions(read)
+    known = _extensions_around(before, after)
+    if not known:
+        _require_last(behind)
+        known.update(_read_extensions(read))
+    return known
+
+
+def _read_extensions(read: x509.Certificate) -> dict[str, bool]:
+    return {extension.oid.dotted_string: extension.critical for extension in read.extensions}
+
+
+@lru_cache(maxsize=256)
+def _extensions_around(_before: bytes, _after: bytes) -> dict[str, bool]:
+    """What was read of extensions with these octets around the key identifier; empty before the first reading."""
+    return {}
+
+
+def _require_last(behind: bytes) -> None:
+    """`ValueError` unless these octets are [3] and nothing else: then the key identifier is where it seems to be."""
+    try:
+        complete = read_one(behind).tag == _EXTENSIONS
+    except Invalid:
+        complete = False
+    if not complete:
+        raise ValueError("no extensions behind the public key")
 
 
 def _certified(read: x509.Certificate) -> PublicKey:
@@ -122,63 +162,3 @@ def lint_certificate(der: bytes, profile: Profile, issuer: IssuerFacts) -> list[
         return [Finding(rule.name, rule.clause, detail) for rule in RULES for detail in [rule.check(reading)] if detail]
     except (ValueError, TypeError, KeyError) as error:
         return [Finding("parse", "RFC 5280, 4.1", type(error).__name__)]
-
-
-def lint_crl(der: bytes, issuer: IssuerFacts, issuer_key: ec.EllipticCurvePublicKey) -> list[Finding]:
-    """Everything that is wrong with a CRL of this issuer, its signature included (RFC 5280, 5)."""
-    try:
-        parsed = asn1_crl.CertificateList.load(der, strict=True)
-        return _crl_findings(parsed, issuer, issuer_key)
-    except (ValueError, TypeError, KeyError) as error:
-        return [Finding("crl-parse", "RFC 5280, 5.1", type(error).__name__)]
-
-
-def _crl_findings(
-    parsed: asn1_crl.CertificateList, issuer: IssuerFacts, issuer_key: ec.EllipticCurvePublicKey
-) -> list[Finding]:
-    tbs = parsed["tbs_cert_list"]
-    algorithm = algorithm_of(issuer.spki)
-    this_update, next_update = tbs["this_update"].native, tbs["next_update"].native
-    extensions = {e["extn_id"].dotted: e for e in tbs["crl_extensions"]}
-    number = extensions.get(oids.CE_CRL_NUMBER)
-    key_id = parsed.authority_key_identifier_value
-    rules = (
-        ("crl-version", "RFC 5280, 5.1.2.1", tbs["version"].native == "v2"),
-        ("crl-issuer", "RFC 5280, 5.1.2.3", tbs["issuer"].dump() == issuer.name),
-        (
-            "crl-algorithm",
-            "RFC 5280, 5.1.1.2",
-            tbs["signature"].dump() == parsed["signature_algorithm"].dump() == algorithm.der,
-        ),
-        (
-            "crl-times",
-            "EN 319 411-1 CSS-6.3.9-12",
-            next_update is not None and timedelta() < next_update - this_update <= MAX_CRL_AGE,
-        ),
-        ("crl-number", "RFC 5280, 5.2.3", number is not None and not number["critical"].native),
-        (
-            "crl-number-range",
-            "RFC 5280, 5.2.3",
-            number is None or 0 <= number["extn_value"].parsed.native <= MAX_NUMBER,
-        ),
-        (
-            "crl-authority-key",
-            "RFC 5280, 5.2.1",
-            key_id is not None and key_id["key_identifier"].native == issuer.key_id,
-        ),
-        ("crl-empty", "RFC 5280, 5.1.2.6", tbs["revoked_certificates"].native != []),
-        ("crl-signature", "RFC 5280, 5.1.1.3", _signed(parsed, algorithm, issuer_key)),
-    )
-    return [Finding(name, clause, "does not hold") for name, clause, held in rules if not held]
-
-
-def _signed(
-    parsed: asn1_crl.CertificateList, algorithm: SignatureAlgorithm, issuer_key: ec.EllipticCurvePublicKey
-) -> bool:
-    try:
-        issuer_key.verify(
-            parsed["signature"].native, parsed["tbs_cert_list"].dump(), ec.ECDSA(_HASHES[algorithm.hash_name])
-        )
-    except InvalidSignature:
-        return False
-    return True

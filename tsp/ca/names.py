@@ -42,7 +42,8 @@ def _rdn(attribute: bytes, value: bytes) -> bytes:
 
 def _text(field: str, value: str) -> str:
     """The value in Unicode normal form C, as it goes into the certificate."""
-    value = unicodedata.normalize("NFC", value)
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", value)
     if not value or value != value.strip() or len(value) > MAX_LENGTH:
         raise Invalid("name-unfit", "A name is empty, too long, or begins or ends with a space.", field=field)
     # Not printable are control, format (also the bidirectional overrides), private and unassigned characters.
@@ -79,7 +80,7 @@ def _one_script(*values: str | None) -> None:
     text = "".join(value for value in values if value)
     if text.isascii():
         return
-    scripts = {_script(letter) for letter in text if letter.isalpha()}
+    scripts = set(map(_script, filter(str.isalpha, set(text))))
     if len(scripts) > 1:
         raise Invalid("name-scripts-mixed", "A name must be written in one script.")
 
@@ -107,8 +108,8 @@ class PersonName:
     def __post_init__(self) -> None:
         for field in ("given_name", "surname", "pseudonym", "common_name", "organisation"):
             value = getattr(self, field)
-            if value is not None:
-                object.__setattr__(self, field, _text(field, value))
+            if value is not None and (text := _text(field, value)) is not value:
+                object.__setattr__(self, field, text)
         _country(self.country)
         if not _SERIAL_NUMBER.fullmatch(self.serial_number) or self.serial_number != self.serial_number.strip():
             raise Invalid("serial-number-unfit", "The person's identifier must be 1 to 64 simple characters.")

@@ -6,14 +6,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from asn1crypto import crl, pem, x509
+from asn1crypto import pem, x509
 
 from tsp.ca import oids
 from tsp.ca.certificate import IssuerFacts
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.generations import LAST, generation_name, responder_name, role_of
 from tsp.ca.plan import ENTRIES, ISSUERS, SUBSCRIBER_ISSUERS
 from tsp.core.der import implicit, integer, oid, seq, set_of, tlv
-from tsp.core.errors import NotFound, Unavailable
+from tsp.core.errors import Invalid, NotFound, Unavailable
 
 CRL_FILE = "root.crl"
 TRANSCRIPT_FILE = "transcript.json"
@@ -173,8 +174,8 @@ class CaStore:
     def _crl(self, file: str) -> bytes:
         try:
             der = (self.directory / file).read_bytes()
-            crl.CertificateList.load(der, strict=True).native  # noqa: B018
-        except (OSError, ValueError) as error:
+            crl_facts(der)
+        except (OSError, Invalid) as error:
             raise _damaged(file) from error
         return der
 

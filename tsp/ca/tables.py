@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from asn1crypto import x509
-from sqlalchemy import Index, LargeBinary, String, select, text
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tsp.core.database import Base
@@ -20,11 +20,11 @@ class Certificate(Base):
     """One issued certificate. Rows are kept (CA-5, CA-6); `revoked_at` is set once and never cleared."""
 
     __tablename__ = "certificate"
-    # Few of many certificates are ever revoked: the list of them must not read all.
+    # Few of many certificates are ever revoked: the list of them must not read all, and finds here what it says.
     __table_args__ = (
         Index(
             "ix_certificate_revoked",
-            "issuer",
+            *("issuer", "shard", "serial", "revoked_at", "reason"),
             sqlite_where=text("revoked_at IS NOT NULL"),
             postgresql_where=text("revoked_at IS NOT NULL"),
         ),
@@ -32,6 +32,14 @@ class Certificate(Base):
         Index("ix_certificate_issued", "issued_at", "serial"),
         Index("ix_certificate_profile", "profile", "issued_at", "serial"),
         Index("ix_certificate_subject", "subject_digest", "issued_at", "serial"),
+        # Of which their holders were not told yet: few, and those of the last day.
+        Index(
+            "ix_certificate_untold",
+            "issued_at",
+            "subject_ref",
+            sqlite_where=text("told_at IS NULL AND subject_ref IS NOT NULL"),
+            postgresql_where=text("told_at IS NULL AND subject_ref IS NOT NULL"),
+        ),
     )
 
     #: 16 octets as 32 lower-case hexadecimal digits: unique over all issuers.
@@ -47,9 +55,37 @@ class Certificate(Base):
     not_after: Mapped[datetime]
     der: Mapped[bytes] = mapped_column(LargeBinary)
     issued_at: Mapped[datetime]
+    #: When the holder was told of it (EVD-6).
+    told_at: Mapped[datetime | None]
+    #: The part of the issuer's revocation list that the certificate names; 0 for the whole list.
+    shard: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     revoked_at: Mapped[datetime | None]
     #: A name of `crl.REASONS`.
     reason: Mapped[str | None] = mapped_column(String(32))
+
+
+class RevocationList(Base):
+    """Where the list of an issuer, or a part of it, has come to. Numbers are given out here and nowhere else."""
+
+    __tablename__ = "revocation_list"
+
+    issuer: Mapped[str] = mapped_column(String(16), primary_key=True)
+    #: 0 is the list of all certificates of the issuer.
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    #: The highest number that was given out (RFC 5280, 5.2.3); a list may still be in the making, or have failed.
+    number: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: How many revocations there were, and how many of them the published list knows.
+    revocations: Mapped[int] = mapped_column(BigInteger, default=0)
+    listed: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: The list that is published now.
+    published: Mapped[int | None] = mapped_column(BigInteger)
+    this_update: Mapped[datetime | None]
+    next_update: Mapped[datetime | None]
+    #: The complete list that delta lists go on from.
+    base: Mapped[int | None] = mapped_column(BigInteger)
+    base_update: Mapped[datetime | None]
+    #: Whether the published list is the last one (EN 319 411-1 CSS-6.3.9-06).
+    ended: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,13 @@ from tsp.audit.entries import Writer, record_all
 from tsp.ca.authority import IssuedCertificate, IssuingKey
 from tsp.ca.ceremony import TRANSCRIPT_FORM
 from tsp.ca.crl import RevokedCertificate
+from tsp.ca.crl_reading import crl_facts
 from tsp.ca.generations import responder_name, role_of
 from tsp.ca.issuance import Issuance
-from tsp.ca.lint import lint_crl
+from tsp.ca.lint_crl import lint_crl
 from tsp.ca.names import ServiceName
 from tsp.ca.plan import CeremonyPlan
-from tsp.ca.publication import crl_facts, make_crl
+from tsp.ca.publication import make_crl
 from tsp.ca.store import (
     CRL_FILE,
     RENEWALS_FILE,
@@ -144,12 +145,11 @@ def _row(der: bytes, issuer: str, profile: str, now: datetime) -> Certificate:
 
 
 def renew_root_crl(
-    directory: Path, root: IssuingKey, clock: Clock, *, days: int, revoked: Sequence[RevokedCertificate]
+    directory: Path, root: IssuingKey, clock: Clock, *, number: int, days: int, revoked: Sequence[RevokedCertificate]
 ) -> bytes:
-    """Signs the next CRL of the root (number one higher), publishes it in `directory`, and returns it (DER)."""
+    """Signs the next CRL of the root, publishes it in `directory`, and returns it (DER)."""
     now = clock.now()
-    number, _, _ = crl_facts(CaStore(directory).root_crl)
-    crl = make_crl(root, number=number + 1, now=now, validity=timedelta(days=days), revoked=revoked)
+    crl = make_crl(root, number=number, now=now, validity=timedelta(days=days), revoked=revoked)
     _replace(directory, CRL_FILE, crl, now)
     return crl
 

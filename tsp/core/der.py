@@ -20,6 +20,10 @@ def tlv(tag: int, content: bytes) -> bytes:
     size = len(content)
     if size < 0x80:
         return bytes((tag, size)) + content
+    if size < 0x100:
+        return bytes((tag, 0x81, size)) + content
+    if size < 0x10000:
+        return bytes((tag, 0x82, size >> 8, size & 0xFF)) + content
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(length))) + length + content
 
@@ -146,31 +150,36 @@ class Tlv(NamedTuple):
 
 
 def read_tlv(data: bytes, offset: int = 0) -> tuple[Tlv, int]:
-    """The value at `offset` and the offset behind it.
+    """The value at `offset` and the offset behind it; raises as `span` does."""
+    start, end = span(data, offset)
+    return Tlv(data[offset], data[start:end], data[offset:end]), end
+
+
+def span(data: bytes, offset: int) -> tuple[int, int]:
+    """Where the content of the value at `offset` begins and ends.
 
     Raises `Invalid` (der-malformed) for anything that is not DER with one-octet tags: truncated,
     indefinite or needlessly long lengths.
     """
-    start = offset
-    if offset + 2 > len(data):
+    start = offset + 2
+    if start > len(data):
         raise _malformed("truncated")
-    tag, size = data[offset], data[offset + 1]
-    offset += 2
-    if tag & 0x1F == 0x1F:
+    size = data[offset + 1]
+    if data[offset] & 0x1F == 0x1F:
         raise _malformed("long tag")
     if size & 0x80:
         count = size & 0x7F
-        raw = data[offset : offset + count]
+        raw = data[start : start + count]
         if not 1 <= count <= 4 or len(raw) < count or raw[0] == 0:
             raise _malformed("length")
         size = int.from_bytes(raw, "big")
         if size < 0x80:
             raise _malformed("length not shortest")
-        offset += count
-    end = offset + size
+        start += count
+    end = start + size
     if end > len(data):
         raise _malformed("truncated")
-    return Tlv(tag, data[offset:end], data[start:end]), end
+    return start, end
 
 
 def read_one(data: bytes) -> Tlv:

@@ -134,6 +134,8 @@ class Idp(Section):
     relying_parties: str = "conf/relying-parties"
     assurance: str = "conf/policies/assurance.toml"
     puk_length: int = Field(default=8, ge=8, le=32)
+    #: A person is told of certificates in their name when the oldest untold one is so old: a mail a day, or 0 at once.
+    certificate_notice_seconds: int = Field(default=86400, ge=0, le=7 * 86400)
 
 
 class Sign(Section):
@@ -246,6 +248,26 @@ class Ocsp(Section):
     reuse_seconds: int = Field(default=60, ge=0, le=1800)
 
 
+class Crl(Section):
+    """Certificate revocation lists of the authorities that certify others every day."""
+
+    #: How long a list is good for, and when the next one comes without a revocation (EN 319 411-1 CSS-6.3.9-05).
+    validity_hours: int = Field(default=48, ge=2, le=168)
+    renewal_hours: int = Field(default=12, ge=1, le=24)
+    #: How often a process looks whether there was a revocation: within this time it is on the list.
+    look_seconds: int = Field(default=5, ge=1, le=600)
+    #: Into how many parts the list of an issuer is cut; its certificates name theirs. One whole list where not named.
+    shards: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], Annotated[int, Field(ge=1, le=1024)]] = {}
+    #: Whether a delta list stands beside each complete one.
+    delta: bool = False
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> "Crl":
+        if self.renewal_hours >= self.validity_hours:
+            raise ValueError("renewal_hours must be less than validity_hours")
+        return self
+
+
 class Witness(Section):
     """One witness of the log: address and key, as a word or in a file that counts from `var`."""
 
@@ -330,6 +352,7 @@ class Settings(Section):
     qtsa: Qtsa = Qtsa()
     time: Time = Time()
     ocsp: Ocsp = Ocsp()
+    crl: Crl = Crl()
     log: Log = Log()
     processes: Processes = Processes()
     #: Directory that relative paths count from; set while loading.

@@ -1,19 +1,24 @@
 """The installation itself: its files, its disk, its database and schema, its certificates."""
 
+import re
 import shutil
 import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 
-from tsp.ca.plan import ISSUERS
+from tsp.ca.crl_reading import open_crl
+from tsp.ca.generations import role_of
+from tsp.ca.lists import Scope, state
+from tsp.ca.plan import ISSUERS, SUBSCRIBER_ISSUERS
 from tsp.ca.profiles import load_profiles
 from tsp.ca.record import verify_record
 from tsp.ca.roll_over import last_start, next_generation
-from tsp.ca.store import CaStore
-from tsp.core.database import ping
-from tsp.core.errors import Unavailable
+from tsp.ca.store import CaStore, read_roll_overs
+from tsp.core.database import Database, ping
+from tsp.core.errors import Invalid, Unavailable
 from tsp.core.migrate import newest_revision, revision
 from tsp.doctor.diagnosis import Diagnosis
 from tsp.runtime import Runtime
@@ -58,6 +63,7 @@ def database(runtime: Runtime) -> Iterator[Diagnosis]:
     try:
         ping(opened)
         here, wanted = revision(opened), newest_revision()
+        root_list = [_root_list(opened)] if here == wanted else []
     except Unavailable as error:
         yield Diagnosis(
             "database",
@@ -71,16 +77,21 @@ def database(runtime: Runtime) -> Iterator[Diagnosis]:
         opened.close()
     yield Diagnosis("database", True, opened.place)
     yield Diagnosis("schema", here == wanted, f"{here} of {wanted}", "Stop the roles and run `tsp migrate`.")
+    yield from root_list
 
 
 def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
     """How long the authorities', responders' and time-stamping certificates and the lists still live."""
     now = runtime.clock.now()
     directory = runtime.settings.var / "ca"
-    store = CaStore(directory)
-    for name in store.names:
-        left = x509.load_der_x509_certificate(store.certificate(name)).not_valid_after_utc - now
-        if left < timedelta(0) and name in store.issuers and name not in map(store.newest, ISSUERS):
+    later = read_roll_overs(directory)
+    names = (*ISSUERS, *later)
+    newest = {role_of(name): name for name in names}
+    for path in sorted(directory.glob("*.pem")):
+        name = path.stem
+        left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
+        owner = name.removeprefix("ocsp-")
+        if left < timedelta(0) and owner in names and owner not in newest.values():
             continue  # an old generation, kept for what it once certified
         yield Diagnosis(
             f"certificate {name}",
@@ -88,16 +99,39 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
             f"valid for {left.days} more days",
             "Renew it in a key ceremony.",
         )
-    yield _crl(store, "root", now, *_ROOT_LIST)
-    for issuer in store.subscriber_issuers:
-        yield _crl(store, issuer, now, *_OTHER_LISTS)
+    for issuer in ("root", *(name for name in names if role_of(name) in SUBSCRIBER_ISSUERS)):
+        left, advice = _ROOT_LIST if issuer == "root" else _OTHER_LISTS
+        for path in _lists_of(directory, issuer) or [directory / f"{issuer}.crl"]:
+            due = _next_update(path)
+            seen = f"next update {due:%Y-%m-%d %H:%M}" if due else "not there"
+            yield Diagnosis(f"{path.stem} CRL", due is not None and due - now > left, seen, advice)
 
 
-def _crl(store: CaStore, issuer: str, now: datetime, left: timedelta, advice: str) -> Diagnosis:
-    crl = store.crl(issuer)
-    due = x509.load_der_x509_crl(crl).next_update_utc if crl is not None else None
-    well = due is not None and due - now > left
-    return Diagnosis(f"{issuer} CRL", well, f"next update {due:%Y-%m-%d %H:%M}" if due else "not there", advice)
+def _lists_of(directory: Path, issuer: str) -> list[Path]:
+    """The complete lists of an issuer: the whole one, its parts, or both."""
+    name = re.compile(rf"{issuer}(-part-[0-9]+)?\.crl")
+    return sorted(path for path in directory.glob(f"{issuer}*.crl") if name.fullmatch(path.name))
+
+
+def _next_update(path: Path) -> datetime | None:
+    try:
+        with open_crl(path) as listed:
+            return listed.next_update
+    except (OSError, Invalid):
+        return None
+
+
+def _root_list(opened: Database) -> Diagnosis:
+    """Whether every revoked authority stands on the root's list."""
+    with opened.read() as session:
+        known = state(session, Scope("root"))
+    waiting = 0 if known is None else known.revocations - known.listed
+    return Diagnosis(
+        "root CRL, complete",
+        waiting == 0,
+        f"{waiting} revoked authorities are not on it",
+        "Publish it at once: `tsp ceremony renew-crl`, with the root's token.",
+    )
 
 
 def ceremony(runtime: Runtime) -> Iterator[Diagnosis]:

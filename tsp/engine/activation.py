@@ -7,7 +7,7 @@ Whoever brings an approval is believed in nothing. Error facts never quote what 
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -172,7 +172,7 @@ class Activator:
         approval-expired for a life that is too long, approval-other-client, assurance-too-low,
         kind-not-available, approval-other-document).
         """
-        sad = _claims(_Sad, self._verified(approval, SAD_TYPE, lambda _header: self._key))
+        sad = _claims(_Sad, _verified(_taken_apart(approval, SAD_TYPE), self._key))
         self._check_addressee(sad)
         self._check_life(sad)
         self._check_client(sad, approval, proof, digests)
@@ -216,20 +216,13 @@ class Activator:
 
     def _check_client(self, sad: _Sad, approval: str, proof: str, digests: Sequence[str]) -> None:
         """The proof is signed by the key that the approval is bound to (RFC 7800, 3.1), for this very call."""
-        thumbprints: list[str] = []
-
-        def embedded(header: Mapping[str, Any]) -> EllipticCurvePublicKey:
-            key, thumbprint = _embedded_key(header)
-            thumbprints.append(thumbprint)
-            return key
-
         try:
-            claims = _claims(_Proof, self._verified(proof, PROOF_TYPE, embedded))
+            claims, thumbprint = _proof(proof)
         except TspError as error:
             raise _other_client(error.code) from None
         expected = base64.urlsafe_b64encode(sha256(approval.encode()).digest()).rstrip(b"=").decode()
         age = self._clock.now() - _moment(claims.iat)
-        if thumbprints != [sad.cnf.jkt]:
+        if thumbprint != sad.cnf.jkt:
             raise _other_client("key")
         if claims.sad_hash != expected or claims.digests != list(digests):
             raise _other_client("content")
@@ -260,22 +253,33 @@ class Activator:
         if list(digests) != approved:
             raise Refused("approval-other-document", "These are not the documents that were approved.")
 
-    @staticmethod
-    def _verified(token: str, kind: str, key: Callable[[Mapping[str, Any]], EllipticCurvePublicKey]) -> dict[str, Any]:
-        """The claims of a JWT of this `typ`, signed with ES256 by the key that `key` picks from the header."""
-        if not token.isascii() or not 0 < len(token) <= MAX_TOKEN:
-            raise _malformed("size")
-        try:
-            parts = jws.take_apart(token)
-            if parts.header.get("typ") != kind or parts.header.get("alg") != "ES256":
-                raise _malformed("typ or alg")
-            chosen = key(parts.header)
-        except (JoseError, ValueError, TypeError, RecursionError):
-            raise _malformed("token") from None
-        try:
-            return jws.claims(parts, chosen)
-        except (ValueError, RecursionError):
-            raise Refused("approval-signature", "This approval was not given by the identity provider.") from None
+
+def _taken_apart(token: str, kind: str) -> jws.SignedToken:
+    """The parts of a JWT of this `typ` that says that it is signed with ES256."""
+    if not token.isascii() or not 0 < len(token) <= MAX_TOKEN:
+        raise _malformed("size")
+    try:
+        parts = jws.take_apart(token)
+    except (ValueError, RecursionError):
+        raise _malformed("token") from None
+    if parts.header.get("typ") != kind or parts.header.get("alg") != "ES256":
+        raise _malformed("typ or alg")
+    return parts
+
+
+def _verified(parts: jws.SignedToken, key: EllipticCurvePublicKey) -> dict[str, Any]:
+    """The claims of a token that this key signed."""
+    try:
+        return jws.claims(parts, key)
+    except (ValueError, RecursionError):
+        raise Refused("approval-signature", "This approval was not given by the identity provider.") from None
+
+
+def _proof(token: str) -> tuple[_Proof, str]:
+    """What the client says, and the thumbprint (RFC 7638) of the key that it signed with."""
+    parts = _taken_apart(token, PROOF_TYPE)
+    key, thumbprint = _embedded_key(parts)
+    return _claims(_Proof, _verified(parts, key)), thumbprint
 
 
 _Model = TypeVar("_Model", bound=_Claims)
@@ -289,19 +293,27 @@ def _claims(model: type[_Model], values: dict[str, Any]) -> _Model:
         raise _malformed(str(error.errors(include_input=False)[0]["loc"][0])) from None
 
 
-def _embedded_key(header: Mapping[str, Any]) -> tuple[EllipticCurvePublicKey, str]:
-    """The public key in a token's header, and its thumbprint (RFC 7638)."""
-    fields = header.get("jwk")
+def _embedded_key(token: jws.SignedToken) -> tuple[EllipticCurvePublicKey, str]:
+    """The public key in a token's header, and its thumbprint (RFC 7638).
+
+    Clients are few and come often; reading a key takes as long as judging a signature.
+    """
+    header = token.encoded_header
+    return _known_key(header) if len(header) <= jws.LONGEST_KEPT else _key_in(header)
+
+
+def _key_in(encoded_header: bytes) -> tuple[EllipticCurvePublicKey, str]:
+    fields = jws.read_header(encoded_header).get("jwk")
     if not isinstance(fields, dict) or "d" in fields:
         raise _malformed("jwk")
-    return _known_key(json.dumps(fields))
+    try:
+        key = ECKey.import_key(dict(fields))
+        return _public(key), key.thumbprint()
+    except (JoseError, ValueError, TypeError, RecursionError):
+        raise _malformed("token") from None
 
 
-@lru_cache(maxsize=256)
-def _known_key(jwk: str) -> tuple[EllipticCurvePublicKey, str]:
-    """Clients are few and come often; reading a key takes as long as judging a signature."""
-    key = ECKey.import_key(json.loads(jwk))
-    return _public(key), key.thumbprint()
+_known_key = lru_cache(maxsize=256)(_key_in)
 
 
 def _public(key: ECKey) -> EllipticCurvePublicKey:

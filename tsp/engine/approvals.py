@@ -6,15 +6,17 @@ Every function works in the caller's transaction and is a no-op or an error wher
 the state that the move starts from. What may happen once is thereby decided by the database.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import CursorResult, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, CursorResult, Row, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from tsp.core.database import insert_if_free, table_of
 from tsp.core.errors import Conflict, Refused
+from tsp.core.statements import Prepared
 from tsp.engine.activation import Activation, Activator
 from tsp.engine.tables import (
     ABANDONED,
@@ -27,14 +29,40 @@ from tsp.engine.tables import (
     SignatureIntent,
 )
 
-_INTENT = table_of(SignatureIntent)
-_INTEND = insert(_INTENT)
-_PLAN = update(_INTENT).where(
-    _INTENT.c.jti == bindparam("_jti"),
-    _INTENT.c.attempt == bindparam("_attempt"),
-    _INTENT.c.ordinal == bindparam("_ordinal"),
-    _INTENT.c.outcome == PENDING,
+# Core statements, made once: making one anew takes longer than the database takes to execute it.
+_APPROVAL, _INTENT = table_of(Approval), table_of(SignatureIntent)
+_SEEN = (
+    select(_APPROVAL.c.sad_sha256, _APPROVAL.c.state, _APPROVAL.c.attempt, _APPROVAL.c.first_reserved_at)
+    .where(_APPROVAL.c.jti == bindparam("_jti"))
+    .with_for_update()
 )
+_RESERVE_AGAIN = Prepared(
+    update(_APPROVAL)
+    .where(
+        _APPROVAL.c.jti == bindparam("_jti"),
+        _APPROVAL.c.state == RELEASED,
+        _APPROVAL.c.attempt == bindparam("_attempt"),
+    )
+    .values(state=RESERVED),
+    *("state", "attempt", "worker", "lease_until"),
+)
+#: By the holder of the turn alone.
+_HELD = update(_APPROVAL).where(
+    _APPROVAL.c.jti == bindparam("_jti"),
+    _APPROVAL.c.state == RESERVED,
+    _APPROVAL.c.attempt == bindparam("_attempt"),
+    _APPROVAL.c.worker == bindparam("_worker"),
+)
+_FINISH = Prepared(_HELD.values(state=SIGNED, worker=None, lease_until=None, signed_at=bindparam("_now")))
+_RELEASE = Prepared(_HELD.values(state=RELEASED, worker=None, lease_until=None))
+_INTEND = Prepared(insert(_INTENT), "jti", "attempt", "ordinal", "digest", "intended_at", "outcome")
+_INTENDED = (_INTENT.c.jti == bindparam("_jti"), _INTENT.c.attempt == bindparam("_attempt"))
+_PLAN = Prepared(
+    update(_INTENT).where(*_INTENDED, _INTENT.c.ordinal == bindparam("_ordinal"), _INTENT.c.outcome == PENDING),
+    *("serial", "public_key_sha256"),
+)
+_SETTLE = Prepared(update(_INTENT).where(*_INTENDED), "outcome")
+_PLANNED = select(_INTENT.c.serial).where(*_INTENDED, _INTENT.c.serial.is_not(None))
 
 
 @dataclass(frozen=True)
@@ -63,41 +91,39 @@ def is_signed(session: Session, activation: Activation) -> bool:
 
 
 def reserve(
-    session: Session, activation: Activation, *, activator: Activator, worker: str, now: datetime, terms: Terms
+    connection: Connection, activation: Activation, *, activator: Activator, worker: str, now: datetime, terms: Terms
 ) -> Reservation | None:
     """Takes the approval for one attempt and writes down what the attempt intends; None where it is signed.
 
     Raises `Refused` (approval-expired) at the first sight of a stale approval, or when the time to
     finish an interrupted one is over; `Conflict`: approval-in-use, approval-spent.
     """
-    if _first_sight(session, activation, worker, now, terms):
+    if _first_sight(connection, activation, worker, now, terms):
         activator.require_fresh(activation)
         attempt = 1
     else:
-        row = session.get_one(Approval, activation.jti, with_for_update=True)
+        row = connection.execute(_SEEN, {"_jti": activation.jti}).one()
         if row.sad_sha256 != activation.sad_sha256:
             raise _spent()
         if row.state == SIGNED:
             return None
-        attempt = _next_attempt(session, row, worker, now, terms)
-    session.connection().execute(
-        _INTEND,
-        [
-            {
-                "jti": activation.jti,
-                "attempt": attempt,
-                "ordinal": ordinal,
-                "digest": document.digest_signed,
-                "intended_at": now,
-                "outcome": PENDING,
-            }
-            for ordinal, document in enumerate(activation.documents)
-        ],
+        attempt = _next_attempt(connection, activation.jti, row, worker, now, terms)
+    intents = (
+        {
+            "jti": activation.jti,
+            "attempt": attempt,
+            "ordinal": ordinal,
+            "digest": document.digest_signed,
+            "intended_at": now,
+            "outcome": PENDING,
+        }
+        for ordinal, document in enumerate(activation.documents)
     )
+    _INTEND.execute(connection, *intents)
     return Reservation(activation.jti, attempt, worker)
 
 
-def _first_sight(session: Session, activation: Activation, worker: str, now: datetime, terms: Terms) -> bool:
+def _first_sight(connection: Connection, activation: Activation, worker: str, now: datetime, terms: Terms) -> bool:
     """Reserves an approval that nobody has seen: granted and reserved in one statement. False where there is a row."""
     values = {
         "jti": activation.jti,
@@ -113,23 +139,22 @@ def _first_sight(session: Session, activation: Activation, worker: str, now: dat
         "lease_until": now + terms.lease,
         "first_reserved_at": now,
     }
-    return insert_if_free(session, Approval, values)
+    return insert_if_free(connection, _APPROVAL, values)
 
 
-def _next_attempt(session: Session, row: Approval, worker: str, now: datetime, terms: Terms) -> int:
+def _next_attempt(
+    connection: Connection, jti: str, row: Row[Any, Any, Any, Any], worker: str, now: datetime, terms: Terms
+) -> int:
     """released -> reserved, for one more attempt; its number."""
     if row.state == RESERVED or row.first_reserved_at is None:
         raise _in_use()
     if now > row.first_reserved_at + terms.finish:
         raise Refused("approval-expired", "The time for this approval is over. Approve the signature again.")
-    move = (
-        update(Approval)
-        .where(Approval.jti == row.jti, Approval.state == RELEASED, Approval.attempt == row.attempt)
-        .values(state=RESERVED, attempt=row.attempt + 1, worker=worker, lease_until=now + terms.lease)
-    )
-    if not _moved(session, move):
+    move = {"_jti": jti, "_attempt": row.attempt}
+    values = {"attempt": row.attempt + 1, "worker": worker, "lease_until": now + terms.lease}
+    if not _moved(connection, _RESERVE_AGAIN, move | values):
         raise _in_use()
-    return row.attempt + 1
+    return int(row.attempt) + 1
 
 
 @dataclass(frozen=True)
@@ -141,44 +166,36 @@ class Plan:
     public_key_sha256: str
 
 
-def plan(session: Session, held: Reservation, plans: Sequence[Plan]) -> None:
+def plan(connection: Connection, held: Reservation, plans: Sequence[Plan]) -> None:
     """Adds planned certificates to their intents. `Conflict` (approval-in-use) where the turn was lost."""
-    found = session.connection().execute(
-        _PLAN,
-        [
-            {
-                "_jti": held.jti,
-                "_attempt": held.attempt,
-                "_ordinal": one.ordinal,
-                "serial": one.serial,
-                "public_key_sha256": one.public_key_sha256,
-            }
-            for one in plans
-        ],
+    rows = (
+        {
+            "_jti": held.jti,
+            "_attempt": held.attempt,
+            "_ordinal": one.ordinal,
+            "serial": one.serial,
+            "public_key_sha256": one.public_key_sha256,
+        }
+        for one in plans
     )
+    found = _PLAN.execute(connection, *rows)
     if found.rowcount != len(plans):
         raise _in_use()
 
 
-def finish(session: Session, held: Reservation, *, now: datetime) -> None:
+def finish(connection: Connection, held: Reservation, *, now: datetime) -> None:
     """reserved -> signed, by the holder of the turn alone; `Conflict` (approval-in-use) where it was lost."""
-    move = _held(held).values(state=SIGNED, worker=None, lease_until=None, signed_at=now)
-    if not _moved(session, move):
+    if not _moved(connection, _FINISH, {**_turn(held), "_now": now}):
         raise _in_use()
-    _settle(session, held, DONE)
+    _settle(connection, held, DONE)
 
 
-def release(session: Session, held: Reservation) -> list[str] | None:
+def release(connection: Connection, held: Reservation) -> list[str] | None:
     """reserved -> released; the serial numbers that were planned in vain, None where nothing was to release."""
-    if not _moved(session, _held(held).values(state=RELEASED, worker=None, lease_until=None)):
+    if not _moved(connection, _RELEASE, _turn(held)):
         return None
-    _settle(session, held, ABANDONED)
-    planned = select(SignatureIntent.serial).where(
-        SignatureIntent.jti == held.jti,
-        SignatureIntent.attempt == held.attempt,
-        SignatureIntent.serial.is_not(None),
-    )
-    return [serial for serial in session.scalars(planned) if serial]
+    _settle(connection, held, ABANDONED)
+    return list(connection.scalars(_PLANNED, {"_jti": held.jti, "_attempt": held.attempt}))
 
 
 def overdue(session: Session, now: datetime) -> Sequence[Reservation]:
@@ -198,28 +215,16 @@ def close_open(session: Session, before: datetime) -> int:
     return result.rowcount
 
 
-def _held(held: Reservation) -> Update:
-    return update(Approval).where(
-        Approval.jti == held.jti,
-        Approval.state == RESERVED,
-        Approval.attempt == held.attempt,
-        Approval.worker == held.worker,
-    )
+def _turn(held: Reservation) -> dict[str, Any]:
+    return {"_jti": held.jti, "_attempt": held.attempt, "_worker": held.worker}
 
 
-def _moved(session: Session, move: Update) -> bool:
-    result = session.execute(move, execution_options={"synchronize_session": False})
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+def _moved(connection: Connection, move: Prepared, values: Mapping[str, Any]) -> bool:
+    return move.execute(connection, values).rowcount == 1
 
 
-def _settle(session: Session, held: Reservation, outcome: str) -> None:
-    session.execute(
-        update(SignatureIntent)
-        .where(SignatureIntent.jti == held.jti, SignatureIntent.attempt == held.attempt)
-        .values(outcome=outcome),
-        execution_options={"synchronize_session": False},
-    )
+def _settle(connection: Connection, held: Reservation, outcome: str) -> None:
+    _SETTLE.execute(connection, {"_jti": held.jti, "_attempt": held.attempt, "outcome": outcome})
 
 
 def _in_use() -> Conflict:

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from hsm import HsmError
 from tsp.audit.canonical import Json
-from tsp.audit.entries import Writer, record
+from tsp.audit.entries import Writer, append
 from tsp.audit.overview import note_keys_alive
 from tsp.ca.authority import PreparedCertificate
 from tsp.ca.generations import AUTHORITY_LABELS
@@ -45,8 +45,10 @@ log = logging.getLogger("tsp.engine")
 SERVICE_LABELS = AUTHORITY_LABELS
 
 
-#: Keys that live at the same time in a batch, and whose certificates are planned in one transaction.
-TOGETHER = 8
+#: Documents of one approval that are signed one after the other, with a plan and a commit for each.
+ONE_BY_ONE = 8
+#: Keys that live at the same time in a larger batch, and whose certificates are planned in one transaction.
+TOGETHER = 16
 #: Digests that an entry of the log names; of more it holds the digest of them all.
 _NAMED = 100
 
@@ -206,9 +208,9 @@ class Engine:
     def _reserve(self, activation: Activation) -> Reservation | None:
         """The turn and its intent, durable when this returns; None where the approval is signed already."""
         try:
-            with self._database.write() as session:
+            with self._database.transaction() as connection:
                 held = approvals.reserve(
-                    session,
+                    connection,
                     activation,
                     activator=self._activator,
                     worker=self._liveness.name,
@@ -223,16 +225,16 @@ class Engine:
                     "digests": _digests(activation),
                     "worker": held.worker,
                 }
-                record(session, writer=self._writer, kind="signature-intended", payload=facts)
+                append(connection, writer=self._writer, facts=[("signature-intended", facts)])
         except Refused as error:
             self._note_refusal(activation.sad_sha256, error)
             raise
         return held
 
     def _note_refusal(self, sad_sha256: str, error: TspError) -> None:
-        with self._database.write() as session:
+        with self._database.transaction() as connection:
             facts = {"approval": sad_sha256, "code": error.code}
-            record(session, writer=self._writer, kind="approval-refused", payload=facts)
+            append(connection, writer=self._writer, facts=[("approval-refused", facts)])
 
     def _cycles(self, call: _Call) -> list[SignedOnce]:
         """Every document's key, in the order of the documents: one after the other, or a large batch in groups.
@@ -241,7 +243,7 @@ class Engine:
         and nothing is returned.
         """
         count = len(call.activation.documents)
-        if count <= TOGETHER:
+        if count <= ONE_BY_ONE:
             return [self._group(call, [ordinal])[0] for ordinal in range(count)]
         groups = list(_batched(range(count), TOGETHER))
         with ThreadPoolExecutor(min(len(groups), self._parallel), thread_name_prefix="engine-batch") as pool:
@@ -266,8 +268,8 @@ class Engine:
                 for ordinal, (prepared, spki) in zip(ordinals, found, strict=True)
             ]
             # One of this process at a time: waiting for the database's own lock takes longer.
-            with self._planning, self._database.write() as session:
-                approvals.plan(session, call.held, plans)
+            with self._planning, self._database.transaction() as connection:
+                approvals.plan(connection, call.held, plans)
 
         try:
             return self._signer.sign_together(orders, on_planned=planned, on_step=call.on_step)
@@ -279,13 +281,13 @@ class Engine:
 
     def _commit(self, call: _Call, made: Sequence[SignedOnce]) -> list[SignatureResult]:
         """The outcome, in one transaction: it all exists, or none of it."""
-        token = self._signer.token.state()
+        token = self._signer.token_facts
         outcomes = Outcomes(self._signer.authority, self._writer, self._randomness)
-        with self._database.write() as session:
+        with self._database.transaction() as connection:
             now = self._clock.now()
-            approvals.finish(session, call.held, now=now)
+            approvals.finish(connection, call.held, now=now)
             moments = {"received": call.received, "reserved": call.reserved, "recorded": now}
-            results = outcomes.store(session, call.activation, call.held, made, token, moments)
+            results = outcomes.store(connection, call.activation, call.held, made, token, moments)
             call.on_step(Step.RECORDED)
         return results
 
@@ -298,8 +300,8 @@ class Engine:
             log.error("reservation not released: %s %s", second.code, second.facts)
 
     def _release(self, held: Reservation, reason: str) -> bool:
-        with self._database.write() as session:
-            lost = approvals.release(session, held)
+        with self._database.transaction() as connection:
+            lost = approvals.release(connection, held)
             if lost is None:
                 return False
             facts: dict[str, Json] = {
@@ -308,7 +310,7 @@ class Engine:
                 "serials": lost,
                 "worker": held.worker,
             }
-            record(session, writer=self._writer, kind="signature-abandoned", payload=facts)
+            append(connection, writer=self._writer, facts=[("signature-abandoned", facts)])
         return True
 
     def _is_abandoned(self, held: Reservation) -> bool:

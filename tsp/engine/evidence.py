@@ -5,7 +5,7 @@ names people only by opaque references; the public log holds the salted digest o
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hsm import TokenState
+from hsm import Attributes, DestructionRecord, TokenState
 from tsp.audit.canonical import Json
 from tsp.audit.entries import timestamp
 from tsp.audit.tables import Entry, latest_published
@@ -30,55 +30,61 @@ ATTESTED_BY_PROVIDER = "attested-by-provider"
 DESTROYED_BY = "C_DestroyObject on a session object, then C_FindObjects by CKA_ID from another session"
 #: Stands where the token gives no statement of its maker about a key (SoftHSM has none).
 NO_ATTESTATION = "none"
+#: What the moment after each step is called.
+_MOMENTS = {step: step.value.replace("-", "_") for step in Step}
 
 
-def build_record(
-    *,
-    evidence_id: str,
-    activation: Activation,
-    document: ApprovedDocument,
-    reservation: Reservation,
-    made: SignedOnce,
-    token: TokenState,
-    moments: dict[str, datetime],
-) -> dict[str, Json]:
-    """The record as values. `moments` are those of the call; the key's own are added."""
-    times = {**moments, **{_moment_name(step): at for step, at in made.times.items()}}
-    return {
-        "format": FORMAT,
-        "id": evidence_id,
-        "approval": _approval(activation),
-        "document": {
-            "digest_algorithm": "sha256",
-            "digest_shown": document.digest_shown,
-            "digest_signed": document.digest_signed,
-            "pages": document.pages,
-        },
-        "key": {
-            "algorithm": "ECDSA P-256",
-            "public_key_sha256": _sha256(made.public_spki),
-            "attributes": asdict(made.attributes),
-            "destruction": {**asdict(made.destruction), "mechanism": DESTROYED_BY},
-            "vendor_attestation": NO_ATTESTATION,
-            "token": {"manufacturer": token.manufacturer, "model": token.model, "serial": token.serial},
-        },
-        "certificate": {
-            "serial": made.issued.serial,
-            "sha256": _sha256(made.issued.der),
-            "issuer": made.issued.issuer,
-            "profile": made.issued.profile,
-            "not_before": timestamp(made.issued.not_before),
-            "not_after": timestamp(made.issued.not_after),
-        },
-        "signature": {
-            "algorithm": "ecdsa-with-SHA256",
-            "signed_attributes_sha256": _sha256(made.signed_attributes),
-            "value_sha256": _sha256(made.signature),
-            "cms_sha256": _sha256(made.cms),
-        },
-        "attempt": {"number": reservation.attempt, "worker": reservation.worker},
-        "times": {name: timestamp(at) for name, at in times.items()},
-    }
+class Records:
+    """The records of one call: what they have in common is made once.
+
+    `moments` are those of the call; each key's own are added.
+    """
+
+    def __init__(
+        self, activation: Activation, reservation: Reservation, token: TokenState, moments: Mapping[str, datetime]
+    ) -> None:
+        self._approval = _approval(activation)
+        self._attempt: Json = {"number": reservation.attempt, "worker": reservation.worker}
+        self._token: Json = {"manufacturer": token.manufacturer, "model": token.model, "serial": token.serial}
+        self._times = {name: timestamp(at) for name, at in moments.items()}
+
+    def build(self, evidence_id: str, document: ApprovedDocument, made: SignedOnce) -> dict[str, Json]:
+        """The record of one signature as values."""
+        return {
+            "format": FORMAT,
+            "id": evidence_id,
+            "approval": self._approval,
+            "document": {
+                "digest_algorithm": "sha256",
+                "digest_shown": document.digest_shown,
+                "digest_signed": document.digest_signed,
+                "pages": document.pages,
+            },
+            "key": {
+                "algorithm": "ECDSA P-256",
+                "public_key_sha256": _sha256(made.public_spki),
+                "attributes": _fields(made.attributes),
+                "destruction": {**_fields(made.destruction), "mechanism": DESTROYED_BY},
+                "vendor_attestation": NO_ATTESTATION,
+                "token": self._token,
+            },
+            "certificate": {
+                "serial": made.issued.serial,
+                "sha256": _sha256(made.issued.der),
+                "issuer": made.issued.issuer,
+                "profile": made.issued.profile,
+                "not_before": timestamp(made.issued.not_before),
+                "not_after": timestamp(made.issued.not_after),
+            },
+            "signature": {
+                "algorithm": "ecdsa-with-SHA256",
+                "signed_attributes_sha256": _sha256(made.signed_attributes),
+                "value_sha256": _sha256(made.signature),
+                "cms_sha256": _sha256(made.cms),
+            },
+            "attempt": self._attempt,
+            "times": {**self._times, **{_MOMENTS[step]: timestamp(at) for step, at in made.times.items()}},
+        }
 
 
 def decode_record(stored: str) -> dict[str, Any]:
@@ -115,8 +121,9 @@ def _approval(activation: Activation) -> dict[str, Json]:
     }
 
 
-def _moment_name(step: Step) -> str:
-    return step.value.replace("-", "_")
+def _fields(facts: Attributes | DestructionRecord) -> dict[str, Json]:
+    """Fields by name; all are plain, so nothing needs a copy to its depth."""
+    return {name: getattr(facts, name) for name in facts.__slots__}
 
 
 def _sha256(data: bytes) -> str:

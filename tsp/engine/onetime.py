@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 from typing import Protocol
 
@@ -105,6 +106,11 @@ class OneTimeSigner:
         self.authority = authority
         self._chains = chains
         self._clock = clock
+
+    @cached_property
+    def token_facts(self) -> TokenState:
+        """Maker, model and serial number of the token: an open one stays the same, so it is asked once."""
+        return self.token.state()
 
     def look_ahead(self, profiles: Iterable[str]) -> None:
         """Has the authority look at the usual shape of each profile now, so that no key waits for that later.

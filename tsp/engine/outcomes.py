@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from hsm import TokenState
@@ -20,6 +20,7 @@ from tsp.ca.authority import Authority
 from tsp.ca.tables import Certificate
 from tsp.core.database import table_of
 from tsp.core.randomness import Randomness, new_id
+from tsp.core.statements import Prepared
 from tsp.engine import evidence
 from tsp.engine.activation import Activation
 from tsp.engine.approvals import Reservation
@@ -27,9 +28,10 @@ from tsp.engine.onetime import SignedOnce, Step
 from tsp.engine.protocol import SignatureResult
 from tsp.engine.tables import Evidence, Signature
 
-_CERTIFICATES = insert(table_of(Certificate))
-_SIGNATURES = insert(table_of(Signature))
-_EVIDENCE = insert(table_of(Evidence))
+_CERTIFICATES, _SIGNATURES, _EVIDENCE = (
+    Prepared(insert(table), *(column.name for column in table.columns))
+    for table in map(table_of, (Certificate, Signature, Evidence))
+)
 
 
 class Outcomes:
@@ -42,7 +44,7 @@ class Outcomes:
 
     def store(
         self,
-        session: Session,
+        connection: Connection,
         activation: Activation,
         held: Reservation,
         made: Sequence[SignedOnce],
@@ -50,26 +52,20 @@ class Outcomes:
         moments: Mapping[str, datetime],
     ) -> list[SignatureResult]:
         """Stores one signature for each document of the approval, and answers with them in that order."""
+        building = evidence.Records(activation, held, token, moments)
         records = []
         for document, one in zip(activation.documents, made, strict=True):
-            values = evidence.build_record(
-                evidence_id=new_id(self._randomness),
-                activation=activation,
-                document=document,
-                reservation=held,
-                made=one,
-                token=token,
-                moments=dict(moments),
-            )
+            values = building.build(new_id(self._randomness), document, one)
             octets = canonical(values)
             records.append((values, octets.decode(), sha256(octets).hexdigest()))
         facts: list[tuple[str, Mapping[str, Json]]] = []
         for one, (values, _, digest) in zip(made, records, strict=True):
-            issued = {"certificate": one.issued.serial, "sha256": sha256(one.issued.der).hexdigest()}
+            certificate: Any = values["certificate"]
+            issued = {"certificate": one.issued.serial, "sha256": certificate["sha256"]}
             facts.append(("certificate-issued", issued))
             facts.append(("signature-made", {"evidence": values["id"], "sha256": digest}))
-        entries = record_all(session, writer=self._writer, facts=facts)[1::2]
-        self._insert(session, activation, made, records, [entry.id for entry in entries])
+        entries = record_all(connection, writer=self._writer, facts=facts)[1::2]
+        self._insert(connection, activation, made, records, [entry.id for entry in entries])
         return [
             SignatureResult(
                 digest=document.digest_signed,
@@ -84,7 +80,7 @@ class Outcomes:
 
     def _insert(
         self,
-        session: Session,
+        connection: Connection,
         activation: Activation,
         made: Sequence[SignedOnce],
         records: Sequence[tuple[dict[str, Json], str, str]],
@@ -102,22 +98,20 @@ class Outcomes:
             }
             for ordinal, (document, one) in enumerate(zip(activation.documents, made, strict=True))
         ]
-        connection = session.connection()
-        connection.execute(_CERTIFICATES, [self._authority.values(one.issued, activation.subject_ref) for one in made])
-        connection.execute(_SIGNATURES, signatures)
-        connection.execute(
-            _EVIDENCE,
-            [
-                {
-                    "id": values["id"],
-                    "signature_id": signature["id"],
-                    "record": text,
-                    "sha256": digest,
-                    "entry_id": entry_id,
-                }
-                for signature, (values, text, digest), entry_id in zip(signatures, records, entry_ids, strict=True)
-            ],
+        certificates = (self._authority.values(one.issued, activation.subject_ref) for one in made)
+        _CERTIFICATES.execute(connection, *certificates)
+        _SIGNATURES.execute(connection, *signatures)
+        evidences = (
+            {
+                "id": values["id"],
+                "signature_id": signature["id"],
+                "record": text,
+                "sha256": digest,
+                "entry_id": entry_id,
+            }
+            for signature, (values, text, digest), entry_id in zip(signatures, records, entry_ids, strict=True)
         )
+        _EVIDENCE.execute(connection, *evidences)
 
 
 def stored(session: Session, jti: str) -> list[SignatureResult]:

@@ -14,7 +14,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,13 @@ class EngineClient:
 
     def _sockets(self) -> list[Path]:
         """Every engine that can be asked now, the first one's path also where nobody listens there."""
-        others = self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}")
-        return [self._path, *sorted(others)]
+        begin, end = f"{self._path.stem}.", self._path.suffix
+        try:
+            names = os.listdir(self._path.parent)  # noqa: PTH208  (asked before every request; a Path for each is slow)
+        except OSError:
+            names = []
+        others = (n for n in names if n.startswith(begin) and n.endswith(end) and len(n) > len(begin) + len(end))
+        return [self._path, *(self._path.with_name(name) for name in sorted(others))]
 
     def _any(self, op: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of the engine whose turn it is, or of the next that is there and not busy."""
@@ -209,7 +214,8 @@ def encode_error(error: TspError) -> dict[str, Any]:
 
 def encode_results(results: Sequence[SignatureResult]) -> dict[str, Any]:
     """Signatures for an answer."""
-    return {"signatures": [{**asdict(r), "cms": _b64(r.cms), "certificate": _b64(r.certificate)} for r in results]}
+    # Field by field: `asdict` would copy every evidence to its depth.
+    return {"signatures": [{**vars(r), "cms": _b64(r.cms), "certificate": _b64(r.certificate)} for r in results]}
 
 
 def parse_sign_request(fields: Mapping[str, Any]) -> SignRequest:

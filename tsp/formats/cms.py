@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from itertools import islice
 from typing import Literal, NamedTuple
 
 from tsp.core import der
@@ -58,14 +57,40 @@ def signed_attributes(
     stays out for PAdES, where the dictionary's /M holds the claimed time (EN 319 142-1, 6.3);
     CAdES wants it. Raises `Invalid` (der-malformed) for octets that are no certificate.
     """
+    serial, issuer = _serial_and_issuer(certificate_der)
+    certified = hashlib.new(digest, certificate_der).digest()
+    if signing_time is not None or len(content_digest) != len(certified):
+        return _attributes(content_digest, certified, serial, issuer, digest, signing_time)
+    before, between, behind, end = _around_attributes(issuer, len(serial), digest)
+    return b"".join((before, content_digest, between, certified, behind, serial, end))
+
+
+def _attributes(
+    content_digest: bytes, certified: bytes, serial: bytes, issuer: bytes, digest: Digest, signing_time: datetime | None
+) -> bytes:
     attributes = [
         _CONTENT_TYPE_IS_DATA,
         _attribute(_MESSAGE_DIGEST, der.octet_string(content_digest)),
-        _attribute(_SIGNING_CERTIFICATE_V2, _signing_certificate_v2(certificate_der, digest)),
+        _attribute(_SIGNING_CERTIFICATE_V2, _signing_certificate_v2(certified, serial, issuer, digest)),
     ]
     if signing_time is not None:
         attributes.append(_attribute(_SIGNING_TIME, der.x509_time(signing_time)))
     return der.set_of(*attributes)
+
+
+@lru_cache(maxsize=64)
+def _around_attributes(issuer: bytes, serial_octets: int, digest: Digest) -> tuple[bytes, bytes, bytes, bytes]:
+    """The octets before, between and behind the two digests and the serial number: the same for a year's signatures.
+
+    The order of the attributes (X.690, 11.6) is decided by their first two octets, and so by lengths alone.
+    """
+    octets = hashlib.new(digest).digest_size
+    marks = b"\xa5" * octets, b"\x5a" * octets, b"\xa6" * serial_octets
+    whole = _attributes(marks[0], marks[1], marks[2], issuer, digest, None)
+    before, _, rest = whole.partition(marks[0])
+    between, _, rest = rest.partition(marks[1])
+    behind, _, end = rest.rpartition(marks[2])
+    return before, between, behind, end
 
 
 def signed_data(
@@ -170,24 +195,28 @@ def _attribute(kind: bytes, value: bytes) -> bytes:
     return der.seq(kind, der.tlv(0x31, value))
 
 
-def _signing_certificate_v2(certificate: bytes, digest: Digest) -> bytes:
+def _signing_certificate_v2(certified: bytes, serial: bytes, issuer: bytes, digest: Digest) -> bytes:
     """SigningCertificateV2 with one ESSCertIDv2; SHA-256 is the default and therefore not encoded."""
-    serial, issuer = _serial_and_issuer(certificate)
     algorithm = b"" if digest == "sha256" else _DIGESTS[digest]
     names = der.seq(der.explicit(4, issuer))
-    identifier = der.seq(algorithm, der.octet_string(hashlib.new(digest, certificate).digest()), der.seq(names, serial))
+    identifier = der.seq(algorithm, der.octet_string(certified), der.seq(names, serial))
     return der.seq(der.seq(identifier))
 
 
 @lru_cache(maxsize=16)
 def _serial_and_issuer(certificate: bytes) -> tuple[bytes, bytes]:
     """serialNumber and issuer of a version 3 certificate, as encoded. A signature asks for them twice."""
-    outer = der.read_one(certificate)
-    tbs = next(der.children(outer.content), None) if outer.tag == 0x30 else None
-    members = list(islice(der.children(tbs.content), 4)) if tbs is not None and tbs.tag == 0x30 else []
-    if [m.tag for m in members] != [0xA0, 0x02, 0x30, 0x30]:
+    tbs, end = der.span(certificate, 0)
+    places: list[int] = []
+    if tbs < end == len(certificate):
+        place, end = der.span(certificate, tbs)
+        while len(places) < 4 and place < end:
+            places.append(place)
+            place = der.span(certificate, place)[1]
+    tags = [certificate[place] for place in (0, tbs, *places)] if len(places) == 4 else []
+    if tags != [0x30, 0x30, 0xA0, 0x02, 0x30, 0x30]:
         raise Invalid("der-malformed", "The data are not a certificate.")
-    return members[1].encoded, members[3].encoded
+    return certificate[places[1] : places[2]], certificate[places[3] : place]
 
 
 def _malformed(why: str) -> Invalid:

@@ -39,6 +39,7 @@ READ_ERRORS = (
     zlib.error,
 )
 
+_ANNOTATIONS = b"/Annots"
 #: White space of PDF (ISO 32000-2, table 1).
 _WHITE_SPACE = b"\0\t\n\f\r "
 #: The end of a file or of one of its revisions (7.5.5), on lines of its own.
@@ -162,6 +163,28 @@ def pages_of(root: generic.DictionaryObject) -> Iterator[generic.DictionaryObjec
             waiting += reversed(kids)
             if not kids:
                 yield node
+
+
+def octets_of(reader: PdfFileReader) -> bytes:
+    """The file that is being read, as it was brought; not a copy."""
+    octets: bytes = reader.stream.getvalue()
+    return octets
+
+
+def may_have_annotations(reader: PdfFileReader) -> bool:
+    """False where no page can have annotations, told without reading the pages: the word stands nowhere.
+
+    Who writes the name with escapes (7.3.5), which nobody does, has annotations that nobody here names.
+    """
+    if _ANNOTATIONS in octets_of(reader):
+        return True
+    streams = {
+        number
+        for revision in range(reader.total_revisions)
+        for number in reader.xrefs.get_xref_data(revision).obj_streams_used
+    }
+    packed = (reader.get_object(generic.Reference(number, 0, reader)) for number in sorted(streams))
+    return any(not isinstance(one, generic.StreamObject) or _ANNOTATIONS in one.data for one in packed)
 
 
 def nameless_annotations(page: generic.DictionaryObject) -> list[int]:

@@ -22,7 +22,15 @@ from pyhanko.sign.signers.constants import ESIC_EXTENSION_1
 from pyhanko.sign.signers.pdf_byterange import SignatureObject
 from pyhanko.sign.validation.dss import DocumentSecurityStore
 
-from tsp.formats.pdf_file import form_fields, nameless_annotations, pages_of, signature_fields, value_of
+from tsp.formats.pdf_file import (
+    form_fields,
+    may_have_annotations,
+    nameless_annotations,
+    octets_of,
+    pages_of,
+    signature_fields,
+    value_of,
+)
 from tsp.formats.placeholder import CONTENTS_SIZE, ByteRange
 
 
@@ -39,25 +47,66 @@ class Update(IncrementalPdfFileWriter):
 
     @classmethod
     def _handle_id(cls, prev: PdfFileReader) -> generic.ArrayObject:
-        fresh = hashlib.sha256(prev.stream.getvalue()).digest()
         identifiers = value_of(prev.trailer_view, "/ID")
+        fresh = _fingerprint(prev, identifiers)
         first = fresh[16:]
         if isinstance(identifiers, generic.ArrayObject) and len(identifiers) == 2:
             first = getattr(identifiers[0], "original_bytes", first)
         return generic.ArrayObject([generic.ByteStringObject(first), generic.ByteStringObject(fresh[:16])])
 
     def _write_header(self, stream: Any) -> None:
-        """The file so far, ended by a line break: objects begin on lines of their own."""
-        super()._write_header(stream)
-        stream.seek(-1, io.SEEK_END)
-        if stream.read(1) not in b"\r\n":
-            stream.write(b"\n")
+        """The file so far is not written again: `Appended` begins where it ends."""
+
+    def appended(self) -> "Appended":
+        """Writes the update; what is to be appended."""
+        output = Appended(self.prev)
+        self.write(output)
+        return output
 
     def declare_pades(self) -> None:
         """Names the ETSI extension in files older than PDF 2.0 (EN 319 142-1, 5.6)."""
         if self.output_version < (2, 0):
             self.register_extension(ESIC_EXTENSION_1)
             self.update_root()
+
+
+class Appended(io.BytesIO):
+    """What is appended to a file, with places counted from the file's beginning; the file itself is not copied.
+
+    It begins on a line of its own, as objects do.
+    """
+
+    def __init__(self, reader: PdfFileReader) -> None:
+        super().__init__()
+        whole = octets_of(reader)
+        self._before = len(whole)
+        if not whole.endswith((b"\r", b"\n")):
+            self.write(b"\n")
+
+    def tell(self) -> int:
+        """The place in the whole file."""
+        return self._before + super().tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Goes to a place of the whole file that lies in what is appended."""
+        return self._before + super().seek(offset - self._before if whence == io.SEEK_SET else offset, whence)
+
+
+#: So much of each end of a file goes into its fingerprint.
+_END = 1 << 16
+
+
+def _fingerprint(reader: PdfFileReader, identifiers: Any) -> bytes:
+    """An identifier for what is made of this file (14.4): of its own identifiers, its length and its ends.
+
+    Whoever changes a file changes one of them; all octets of a large scan would take as long as its signature.
+    """
+    digest = hashlib.sha256()
+    for one in identifiers if isinstance(identifiers, generic.ArrayObject) else ():
+        digest.update(getattr(one, "original_bytes", b""))
+    whole = octets_of(reader)
+    digest.update(b"%d" % len(whole) + whole[:_END] + whole[-_END:])
+    return digest.digest()
 
 
 def add_signature_field(
@@ -82,11 +131,11 @@ def add_signature_field(
     writer.mark_update(field)
     _set_signature_flags(writer)
     writer.declare_pades()
-    output = io.BytesIO()
-    next(signature.fill(writer, "sha256", output=output))
-    whole = output.getvalue()
+    output = writer.appended()
+    eof = output.tell()
     start, end = signature.contents.offsets
-    return field_name, whole[_length(reader) :], (0, start, end, len(whole) - end)
+    signature.byte_range.fill_offsets(output, start, end, eof)
+    return field_name, output.getvalue(), (0, start, end, eof - end)
 
 
 def _name_annotations(writer: Update) -> None:
@@ -97,11 +146,24 @@ def _name_annotations(writer: Update) -> None:
     """
     if next(signature_fields(writer.prev), None) is not None:
         return
+    if _pages_take_longer_than_octets(writer) and not may_have_annotations(writer.prev):
+        return
     for page in pages_of(writer.root):
         annotations = value_of(page, "/Annots")
         for place in nameless_annotations(page):
             annotations[place] = writer.add_object(annotations.raw_get(place))
             writer.update_container(annotations)
+
+
+#: Octets that can be searched for a word in the time that a page takes to be read.
+_OCTETS_A_PAGE = 150_000
+
+
+def _pages_take_longer_than_octets(writer: Update) -> bool:
+    """Which of two ways to the same end is the shorter one; believes the document's own count."""
+    pages = value_of(writer.root, "/Pages")
+    count = value_of(pages, "/Count") if isinstance(pages, generic.DictionaryObject) else None
+    return not isinstance(count, int) or count * _OCTETS_A_PAGE > len(octets_of(writer.prev))
 
 
 def _free_name(reader: PdfFileReader) -> str:
@@ -137,9 +199,7 @@ def settle_looks(reader: PdfFileReader) -> bytes:
     del form["/NeedAppearances"]
     writer.update_container(form)
     writer.update_root()
-    output = io.BytesIO()
-    writer.write(output)
-    return output.getvalue()[_length(reader) :]
+    return writer.appended().getvalue()
 
 
 def looks_are_settled(form: generic.DictionaryObject) -> bool:
@@ -174,10 +234,4 @@ def add_validation_data(
         crls=[crl.CertificateList.load(c, strict=True) for c in crls],
     )
     writer.declare_pades()
-    output = io.BytesIO()
-    writer.write(output)
-    return output.getvalue()[_length(reader) :]
-
-
-def _length(reader: PdfFileReader) -> int:
-    return int(reader.stream.getbuffer().nbytes)
+    return writer.appended().getvalue()

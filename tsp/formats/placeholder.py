@@ -6,6 +6,7 @@ window is signed. Pure arithmetic on octets: no document is parsed here, so this
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tsp.core.errors import Invalid
 from tsp.formats import cms
@@ -46,7 +47,7 @@ class Prepared:
         """Length of the window with its `<` and `>`."""
         return self.byte_range[2] - self.byte_range[1]
 
-    @property
+    @cached_property
     def digest_signed(self) -> bytes:
         """SHA-256 over the byte range."""
         return signed_digest(self.pdf, self.byte_range)
@@ -74,7 +75,8 @@ def fill(prepared: Prepared, signature: bytes) -> bytes:
         raise Invalid("signature-of-other-document", "This signature was made for another document.")
     window = signature.hex().upper().ljust(room * 2, "0").encode()
     start = prepared.contents_offset + 1
-    return b"".join((prepared.pdf[:start], window, prepared.pdf[start + room * 2 :]))
+    whole = memoryview(prepared.pdf)
+    return b"".join((whole[:start], window, whole[start + room * 2 :]))
 
 
 def contents(pdf: bytes, byte_range: ByteRange) -> bytes:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 import hsm
 from tsp.audit.canonical import Json
 from tsp.audit.entries import Writer, record
+from tsp.ca.revocation import Revocations
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import TspError
@@ -40,6 +42,12 @@ from tsp.idp.accounts.resume import Way, reference_of
 from tsp.idp.accounts.service import Accounts, AccountSession
 from tsp.idp.accounts.texts import Texts
 from tsp.idp.accounts.verification import Verifications
+from tsp.idp.certificates.http import OfficersRevocation, officer_routes
+from tsp.idp.certificates.inventory import Inventory, inventory_routes
+from tsp.idp.certificates.pages import ALL, CertificatePages, certificate_routes
+from tsp.idp.certificates.puk import PukRevocation
+from tsp.idp.certificates.service import OwnCertificates, teller
+from tsp.idp.certificates.telling import CertificateNotices
 from tsp.idp.credentials.codes import CodeRules, Codes
 from tsp.idp.credentials.gate import Gate
 from tsp.idp.credentials.keys import Index
@@ -52,19 +60,20 @@ from tsp.idp.login.logout import LogoutPages, logout_routes
 from tsp.idp.login.methods import Methods, SmsMeans
 from tsp.idp.login.pages import LoginPages, login_routes
 from tsp.idp.login.views import Views
-from tsp.idp.oidc.clients import BRANCH_SCOPE, Clients, load_clients
+from tsp.idp.oidc.clients import BRANCH_SCOPE, INVENTORY_SCOPE, REVOCATION_SCOPE, Clients, load_clients
 from tsp.idp.oidc.http import bearer_token, oidc_routes
 from tsp.idp.oidc.keys import APPROVAL_KEY, ID_TOKEN_KEY, JwtKey
 from tsp.idp.oidc.provider import OpenIdProvider, ProviderKeys
 from tsp.idp.oidc.tokens import amr
 from tsp.idp.session import BROWSER_COOKIE, Sessions
 from tsp.notify.outbox import Outbox
-from tsp.web import Pages
+from tsp.web import Languages, Pages
 from tsp.web.pages import Lifespan
 
 log = logging.getLogger("tsp.idp")
 
 _SWEEP_SECONDS = 3600
+_TELL_SECONDS = 60
 
 
 def idp_app(
@@ -85,7 +94,17 @@ def idp_app(
     Raises `Invalid` (relying-party-invalid, policy-invalid) where a file of the configuration is wrong.
     """
     house = _House(settings, database, token, outbound, Writer(writer, randomness, clock), password_cost)
-    return house.pages.application(house.routes(), lifespan=_housekeeping(house.services.accounts))
+    services = house.services
+    notices = CertificateNotices(
+        database,
+        clock,
+        services.notices,
+        services.texts,
+        after=timedelta(seconds=settings.idp.certificate_notice_seconds),
+        page=f"{house.pages.origin}{ALL}",
+    )
+    chores = {services.accounts.sweep: _SWEEP_SECONDS, notices.tell_due: _TELL_SECONDS}
+    return house.pages.application(house.routes(), lifespan=_housekeeping(chores))
 
 
 @dataclass(frozen=True)
@@ -213,6 +232,7 @@ class _House:
             *logout_routes(LogoutPages(self.pages, self.provider, sessions)),
             *self._registration(way),
             *self._identity(sessions, way),
+            *self._certificates(sessions),
             *self._branch(),
         ]
 
@@ -316,10 +336,52 @@ class _House:
             journal=self.record,
         )
 
-        def organisation(request: Request) -> str:
-            return self.provider.client_of_token(bearer_token(request), BRANCH_SCOPE).organisation_id
+        return branch_routes(branch, lambda request: self._organisation(request, BRANCH_SCOPE))
 
-        return branch_routes(branch, organisation)
+    def _organisation(self, request: Request, scope: str) -> str:
+        return self.provider.client_of_token(bearer_token(request), scope).organisation_id
+
+    def _certificates(self, sessions: Sessions) -> list[Route]:
+        s = self.services
+        revocations = Revocations(self.clock, self.record, teller(s.notices, s.texts))
+        by_puk = PukRevocation(
+            database=self.database,
+            clock=self.clock,
+            index=self.index,
+            accounts=s.accounts,
+            notices=s.notices,
+            texts=s.texts,
+            revocations=revocations,
+            subjects=self.provider.certificate_subjects,
+        )
+        shown = CertificatePages(
+            pages=self.pages,
+            own=OwnCertificates(self.database, self.clock, s.accounts, revocations, self.provider.certificate_subjects),
+            by_puk=by_puk,
+            clock=self.clock,
+            randomness=self.randomness,
+            current_account=lambda r: account_session(sessions, self.provider, s.accounts, self.database, r),
+        )
+        officers = OfficersRevocation(self.database, revocations)
+        inventory = Inventory(self.database, self.clock, self.record)
+        return [
+            *certificate_routes(shown),
+            *officer_routes(officers, lambda request: self._organisation(request, REVOCATION_SCOPE)),
+            *inventory_routes(inventory, lambda request: self._organisation(request, INVENTORY_SCOPE)),
+        ]
+
+
+def revocations(settings: Settings, token: hsm.Token, writer: Writer) -> Revocations:
+    """Who revokes at the command line, and tells persons as this face does: `token` is `identity`."""
+    randomness, clock = writer.randomness, writer.clock
+    outbox = Outbox(Sealer(token.aead_key("outbox"), randomness, "outbox"), randomness, clock)
+    notices = Notices(Sealer(token.aead_key("personal-data"), randomness, "personal-data"), outbox)
+    texts = Texts(Languages(), name=settings.name, support=settings.provider.support_email)
+
+    def journal(session: Session, kind: str, payload: Mapping[str, Json]) -> None:
+        record(session, writer=writer, kind=kind, payload=payload)
+
+    return Revocations(clock, journal, teller(notices, texts))
 
 
 def account_session(
@@ -342,24 +404,25 @@ def account_session(
     )
 
 
-def _housekeeping(accounts: Accounts) -> Lifespan:
-    """Erases what has run out, once an hour for as long as the application runs."""
+def _housekeeping(chores: Mapping[Callable[[], int], float]) -> Lifespan:
+    """Does each chore, and again after its seconds, for as long as the application runs."""
 
-    async def sweep() -> None:
+    async def keep(chore: Callable[[], int], seconds: float) -> None:
         while True:
             try:
-                await run_in_threadpool(accounts.sweep)
+                await run_in_threadpool(chore)
             except TspError as error:
-                log.warning("sweep failed: %s", error.code)  # the next one erases what this one left
-            await asyncio.sleep(_SWEEP_SECONDS)
+                log.warning("%s failed: %s", chore.__name__, error.code)  # the next one does what this one left
+            await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(sweep())
+        tasks = [asyncio.create_task(keep(chore, seconds)) for chore, seconds in chores.items()]
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
 
     return lifespan
 

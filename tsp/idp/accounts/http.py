@@ -9,8 +9,9 @@ RFC 6750, 3 says.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +25,7 @@ from tsp.web.forms import arriving
 Authenticate = Callable[[Request], str]
 
 _MAX_BODY = 16 * 1024
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def branch_routes(branch: Branch, authenticate: Authenticate) -> list[Route]:
@@ -33,25 +35,26 @@ def branch_routes(branch: Branch, authenticate: Authenticate) -> list[Route]:
         try:
             organisation = await run_in_threadpool(authenticate, request)
         except Refused as error:
-            return _refusal(error)
+            return refusal(error)
         try:
-            wanted = _read(await _body(request))
+            wanted = read_model(await read_body(request), KeyRequest)
             issued = await run_in_threadpool(branch.issue, organisation, wanted)
         except TspError as error:
-            return _error(error, http_status(error), {})
+            return error_answer(error, http_status(error), {})
         expires = issued.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         return JSONResponse({"key": issued.key, "expires_at": expires}, 201, headers={"Cache-Control": "no-store"})
 
     return [Route("/branch/identification-keys", issue, methods=["POST"])]
 
 
-def _refusal(error: Refused) -> Response:
+def refusal(error: Refused) -> Response:
     """A token that is no good is 401, a good one for something else 403 (RFC 6750, 3.1)."""
     kind, status = ("insufficient_scope", 403) if error.code == "insufficient-scope" else ("invalid_token", 401)
-    return _error(error, status, {"WWW-Authenticate": f'Bearer error="{kind}", error_description="{error.code}"'})
+    return error_answer(error, status, {"WWW-Authenticate": f'Bearer error="{kind}", error_description="{error.code}"'})
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The body of a request; `Invalid` (request-too-large) beyond what this interface accepts."""
     body = bytearray()
     async for chunk in arriving(request):
         body += chunk
@@ -60,9 +63,10 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _read(body: bytes) -> KeyRequest:
+def read_model(body: bytes, model: type[Model]) -> Model:
+    """The body as a `model`; `Invalid` (request-malformed) names the field and what is wrong, never its value."""
     try:
-        return KeyRequest.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         # Names of fields and what is wrong with them, never the values.
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -70,7 +74,8 @@ def _read(body: bytes) -> KeyRequest:
         raise Invalid("request-malformed", f"{where}: {first['msg']}") from None
 
 
-def _error(error: TspError, status: int, headers: dict[str, str]) -> JSONResponse:
+def error_answer(error: TspError, status: int, headers: dict[str, str]) -> JSONResponse:
+    """An error as this interface tells it."""
     retry = error.facts.get("retry_after")
     if retry is not None:
         headers = {**headers, "Retry-After": str(retry)}

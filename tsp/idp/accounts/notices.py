@@ -38,6 +38,10 @@ class Notices:
         language = session.get_one(tables.Account, account_id).language
         return Recipient(address, row.address_index or row.id, language)
 
+    def reachable(self, session: Session, account_id: str) -> bool:
+        """Whether there is such an account, with an address for notices."""
+        return tables.notification_email(session, account_id) is not None
+
     def tell(
         self,
         session: Session,

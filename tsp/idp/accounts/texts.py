@@ -1,6 +1,8 @@
 """The words of the messages that accounts send, by the language of the account or registration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from tsp.idp.accounts.assurance import Level
 from tsp.web.language import Languages
@@ -102,6 +104,50 @@ class Texts:
             _("The level of assurance of your account is now: %(level)s."),
             _("If that was not you, write to %(support)s at once."),
             level=self._languages.text(language, _LEVELS[level]),
+        )
+
+    def certificates_issued(
+        self, language: str, issued: Sequence[tuple[str, str, str]], count: int, page: str
+    ) -> MailText:
+        """The list of certificates that were issued: moment (UTC), kind (a word of the catalogues), serial number.
+
+        `count` is how many there were where not all are listed; `page` shows them all.
+        """
+        kinds = [(moment, self._languages.text(language, kind), serial) for moment, kind, serial in issued]
+        return self._mail(
+            language,
+            _("Certificates in your name"),
+            _("These certificates were issued in your name (time in UTC, kind, serial number); in all %(count)s:"),
+            _("%(lines)s"),
+            _("You see all of them at %(page)s."),
+            _("If you did not sign or order something yourself, write to %(support)s at once."),
+            lines="\n".join("  ".join(one) for one in kinds),
+            count=count,
+            page=page,
+        )
+
+    def certificate_revoked(self, language: str, serial: str, moment: datetime, reason: str) -> MailText:
+        """The notice that a certificate was revoked; `reason` in words of the catalogues."""
+        return self._mail(
+            language,
+            _("Your certificate was revoked"),
+            _("The certificate with the serial number %(serial)s was revoked on %(moment)s (UTC): %(reason)s."),
+            _("It stays revoked. What was signed with it before remains as valid as it was."),
+            _("If that was not you, write to %(support)s at once."),
+            serial=serial,
+            moment=f"{moment:%Y-%m-%d %H:%M:%S}",
+            reason=self._languages.text(language, reason),
+        )
+
+    def revocation_code(self, language: str, code: str, minutes: int) -> MailText:
+        """The code that stands beside the PUK when all certificates shall be revoked."""
+        return self._mail(
+            language,
+            _("Code for revoking your certificates"),
+            _("Your code for revoking your certificates is %(code)s."),
+            self._minutes(language, minutes),
+            _("If you do not want to revoke them, ignore this message: nothing happens without the code and the PUK."),
+            code=code,
         )
 
     def _minutes(self, language: str, minutes: int) -> str:

@@ -25,6 +25,12 @@ GrantType = Literal["authorization_code", "client_credentials"]
 Kind = Literal["advanced", "advanced-qualified", "qualified"]
 #: The scope under which a branch may ask for identification keys.
 BRANCH_SCOPE = "identification-keys"
+#: The scope under which an organisation's registration officers may revoke certificates.
+REVOCATION_SCOPE = "revocations"
+#: The scope under which auditors and operators may look into the inventory of certificates.
+INVENTORY_SCOPE = "inventory"
+#: Scopes of clients that speak for themselves.
+CLIENT_SCOPES = frozenset({BRANCH_SCOPE, REVOCATION_SCOPE, INVENTORY_SCOPE})
 
 
 def _address(value: str) -> str:
@@ -49,7 +55,7 @@ def _known(names: frozenset[str], what: str) -> Any:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-Scopes = Annotated[tuple[str, ...], _known(frozenset(SCOPES) | {BRANCH_SCOPE}, "scope")]
+Scopes = Annotated[tuple[str, ...], _known(frozenset(SCOPES) | CLIENT_SCOPES, "scope")]
 ClaimNames = Annotated[tuple[str, ...], _known(frozenset(CLAIMS), "claim")]
 
 
@@ -105,8 +111,9 @@ class _File(_Strict):
             raise ValueError("exactly one of jwks_file and jwk is needed")
         if "authorization_code" in self.grants and not self.redirect_uris:
             raise ValueError("redirect_uris: the grant authorization_code needs one")
-        if BRANCH_SCOPE in self.scopes and "client_credentials" not in self.grants:
-            raise ValueError(f"scopes: {BRANCH_SCOPE} needs the grant client_credentials")
+        own = sorted(CLIENT_SCOPES.intersection(self.scopes))
+        if own and "client_credentials" not in self.grants:
+            raise ValueError(f"scopes: {own[0]} needs the grant client_credentials")
         return self
 
 

@@ -20,10 +20,11 @@ from hsm.errors import HsmError
 from tsp.core.errors import Invalid, TspError
 from tsp.idp.accounts.assurance import Level
 from tsp.idp.oidc.claims import CLAIMS, SCOPES
+from tsp.idp.oidc.clients import CLIENT_SCOPES
 from tsp.idp.oidc.details import SIGNATURE
 from tsp.idp.oidc.errors import error_response, invalid_request, invalid_token, oauth_error
 from tsp.idp.oidc.keys import ALGORITHM, token_unavailable
-from tsp.idp.oidc.provider import CLIENT_SCOPES, OpenIdProvider
+from tsp.idp.oidc.provider import OpenIdProvider
 from tsp.web.forms import read_form
 from tsp.web.language import LANGUAGES
 

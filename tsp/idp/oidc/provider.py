@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from tsp.core.clock import Clock
-from tsp.core.database import Database
+from tsp.core.database import Database, insert_if_free, table_of
 from tsp.core.errors import Invalid, NotFound, Refused
 from tsp.core.randomness import Randomness
 from tsp.core.sealing import Sealer
@@ -20,14 +20,12 @@ from tsp.idp.credentials.keys import Mac
 from tsp.idp.oidc import tokens
 from tsp.idp.oidc.claims import person_claims
 from tsp.idp.oidc.client_authentication import AuthenticatedClient, ClientAuthenticator
-from tsp.idp.oidc.clients import BRANCH_SCOPE, Client, Clients
+from tsp.idp.oidc.clients import CLIENT_SCOPES, Client, Clients
 from tsp.idp.oidc.errors import invalid_grant, invalid_request, invalid_scope, invalid_token
 from tsp.idp.oidc.grants import ACCESS_TOKEN_LIFETIME, Approval, Grants, Redeemed
 from tsp.idp.oidc.keys import JwtKey
 from tsp.idp.oidc.pushed import LIFETIME, PushedRequests
-
-#: A client that speaks for itself may ask for these.
-CLIENT_SCOPES = frozenset({BRANCH_SCOPE})
+from tsp.idp.oidc.tables import ApprovalSubject
 
 
 @dataclass(frozen=True)
@@ -147,13 +145,14 @@ class OpenIdProvider:
         """The approval (SAD) as access token of the type `sad`, bound to the key that the client used."""
         now = self._clock.now()
         left = int((tokens.approval_expiry(approval) - now).total_seconds())
+        subject = self._approval_subject(redeemed.grant.account_id)
         claims = tokens.signature_activation_data(
             redeemed.grant,
             approval,
             issuer=self.issuer,
             client_id=authenticated.client.client_id,
             key_thumbprint=authenticated.key_thumbprint,
-            subject=self.subject(tokens.APPROVAL_AUDIENCE, redeemed.grant.account_id),
+            subject=subject,
             now=now,
         )
         return {
@@ -162,6 +161,21 @@ class OpenIdProvider:
             "expires_in": left,
             "authorization_details": approval.details.as_authorization_details(),
         }
+
+    def certificate_subjects(self, account_id: str) -> tuple[str, str]:
+        """The references under which certificates of an account are known: of its approvals, and its own id."""
+        return self.subject(tokens.APPROVAL_AUDIENCE, account_id), account_id
+
+    def _approval_subject(self, account_id: str) -> str:
+        """The `sub` of approvals, written down before the engine learns it: the way back to the account."""
+        subject, _ = self.certificate_subjects(account_id)
+        with self._database.read() as session:
+            known = session.get(ApprovalSubject, subject) is not None
+        if not known:
+            with self._database.transaction() as connection:
+                row = {"subject": subject, "account_id": account_id}
+                insert_if_free(connection, table_of(ApprovalSubject), row)
+        return subject
 
     # --- /userinfo and other resources -----------------------------------------------------------
 

@@ -58,6 +58,24 @@ class ClientAssertion(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class ApprovalSubject(Base):
+    """Under which reference the authority knows an account: the `sub` of its approvals, which nobody can turn back.
+
+    Kept with the account, so that its holder can be told of what becomes of a certificate.
+    """
+
+    __tablename__ = "idp_approval_subject"
+
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(64), index=True)
+
+
+def account_of(session: Session, subject_ref: str) -> str:
+    """The account behind the reference of a certificate: itself, where the account's own id stands there."""
+    row = session.get(ApprovalSubject, subject_ref)
+    return subject_ref if row is None else row.account_id
+
+
 def forget_expired(session: Session, now: datetime) -> None:
     """Erases what can no longer be used; each pushed request pays for the ones before it."""
     session.execute(delete(PushedRequest).where(PushedRequest.expires_at <= now))

@@ -1,4 +1,4 @@
-"""Certificates are found by subject, kind and time of issue."""
+"""Certificates are found by subject, kind and time of issue, and their holders are told of them."""
 
 from hashlib import sha256
 
@@ -6,8 +6,10 @@ import sqlalchemy as sa
 from alembic import op
 from asn1crypto import x509
 
+import tsp.core.database
+
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -16,9 +18,21 @@ _BATCH = 1000
 
 def upgrade() -> None:
     op.add_column("certificate", sa.Column("subject_digest", sa.String(length=64), nullable=True))
+    moment = tsp.core.database.UtcDateTime(timezone=True)
+    op.add_column("certificate", sa.Column("told_at", moment, nullable=True))
+    # Nobody is told today of what was issued before there were notices.
+    op.execute("UPDATE certificate SET told_at = issued_at")
     _fill(op.get_bind())
     with op.batch_alter_table("certificate") as table:
         table.alter_column("subject_digest", existing_type=sa.String(length=64), nullable=False)
+    untold = sa.text("told_at IS NULL AND subject_ref IS NOT NULL")
+    op.create_index(
+        "ix_certificate_untold",
+        "certificate",
+        ["issued_at", "subject_ref"],
+        sqlite_where=untold,
+        postgresql_where=untold,
+    )
     op.create_index("ix_certificate_issued", "certificate", ["issued_at", "serial"])
     op.create_index("ix_certificate_profile", "certificate", ["profile", "issued_at", "serial"])
     op.create_index("ix_certificate_subject", "certificate", ["subject_digest", "issued_at", "serial"])
