@@ -32,7 +32,7 @@ requirements: ## print which test proves which duty (after `make test`)
 	@$(BIN)/python scripts/requirements.py
 
 lock: ## pin the dependencies of pyproject.toml anew
-	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url --no-strip-markers \
 	  --no-header --no-annotate -o requirements.lock
 
 docs: setup-test ## take the pictures of the README and the documentation anew

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.kit import open_token
 from hsm import softhsm
-from tsp.audit.entries import Writer, record
+from tsp.audit.entries import Writer
 from tsp.core.asgi import Reply, Request, Service
 from tsp.core.clock import SystemClock
 from tsp.core.database import Database
@@ -17,20 +17,13 @@ from tsp.ocsp.http import ocsp_app
 from tsp.ocsp.responder import Delegation
 from tsp.serving import App, listening_socket, serve
 from tsp.tsa.http import tsa_app
-from tsp.tsa.journal import Batch
+from tsp.tsa.installation import log_batches
 
 POLICY = "0.4.0.2023.1.1"
 _CLOCK, _RANDOMNESS = SystemClock(), SystemRandomness()
 
 
 def _tsa(place: Path, database: Database) -> App:
-    from sqlalchemy.orm import Session
-
-    writer = Writer("tsa", _RANDOMNESS, _CLOCK)
-
-    def log_batch(session: Session, batch: Batch) -> None:
-        record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
-
     return tsa_app(
         signer=open_token("services").signing_key("tsu"),
         certificate=(place / "tsu.der").read_bytes(),
@@ -41,7 +34,7 @@ def _tsa(place: Path, database: Database) -> App:
         database=database,
         clock=_CLOCK,
         randomness=_RANDOMNESS,
-        on_batch=log_batch,
+        on_batch=log_batches(Writer("tsa", _RANDOMNESS, _CLOCK)),
     )
 
 

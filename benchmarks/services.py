@@ -29,6 +29,7 @@ from pkcs11 import Mechanism, ObjectClass
 from benchmarks.kit import PIN, ROOT, digest, directory, new_token, open_token
 from benchmarks.runner import WARMING_UP, Measured, Result
 from hsm import KeySpec, loader, softhsm
+from tsp import schema
 from tsp.ca.tables import Certificate, serial_text
 from tsp.core import der
 from tsp.core.clock import SystemClock
@@ -189,7 +190,7 @@ def _prepare(place: Path) -> tuple[x509.Certificate, x509.Certificate]:
 
 def _store(place: Path, certificate: x509.Certificate) -> None:
     database = Database(f"sqlite:///{place / 'services.db'}")
-    database.create_all()
+    schema.METADATA.create_all(database.engine)
     row = Certificate(
         serial=serial_text(_SERIAL),
         issuer="qualified",

@@ -32,11 +32,14 @@ def pem(*certificates: bytes) -> bytes:
     return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in loaded)
 
 
-class Ca:
-    """An authority with its key in memory."""
+_CURVE = ec.SECP256R1()
 
-    def __init__(self, common: str, parent: "Ca | None" = None) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+
+class Ca:
+    """An authority with its key in memory: a new one, or the one whose `secret` number is told."""
+
+    def __init__(self, common: str, parent: "Ca | None" = None, *, secret: int | None = None) -> None:
+        self.key = ec.derive_private_key(secret, _CURVE) if secret else ec.generate_private_key(_CURVE)
         self.name = name(common)
         self.certificate = (parent or self).sign(
             self.name,

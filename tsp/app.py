@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import typer
-from sqlalchemy.orm import Session
 
 import hsm
 from hsm.probe import is_back
@@ -243,11 +242,11 @@ def _qtsa(runtime: Runtime, stack: ExitStack) -> App:
 
 
 def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) -> App:
-    from tsp.audit.entries import Writer, record
+    from tsp.audit.entries import Writer
     from tsp.ca.store import CaStore
     from tsp.tsa.http import tsa_app
-    from tsp.tsa.installation import terms_of, time_guard
-    from tsp.tsa.journal import Batch
+    from tsp.tsa.installation import log_batches, terms_of, time_guard
+    from tsp.tsa.roll_over import RollOver
 
     settings, store = runtime.settings, CaStore(runtime.settings.var / "ca")
     terms = terms_of(settings, role)
@@ -255,9 +254,6 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     database = runtime.database()
     stack.callback(database.close)
     writer = Writer(process_name(role, runtime.number), runtime.randomness, runtime.clock)
-
-    def log_batch(session: Session, batch: Batch) -> None:
-        record(session, writer=writer, kind="time-stamps", payload={"digest": batch.digest.hex(), "count": batch.count})
 
     guard = time_guard(
         settings.time,
@@ -270,18 +266,21 @@ def _stamping(runtime: Runtime, stack: ExitStack, role: Literal["tsa", "qtsa"]) 
     )
     if guard is not None:
         stack.enter_context(_background(guard.run, "time"))
+    keys = RollOver(settings.var / "ca", terms.unit, token.signing_key, [store.infrastructure], runtime.clock)
+    stack.enter_context(_background(keys.run, "unit"))
     return tsa_app(
         guard=guard,
         database=database,
-        signer=token.signing_key(terms.unit),
-        certificate=store.certificate(terms.unit),
-        chain=[store.infrastructure],
+        signer=keys.signer,
+        certificate=keys.present.certificate,
+        chain=keys.chain,
+        ready=keys.follow,
         clock=runtime.clock,
         randomness=runtime.randomness,
         policy=terms.policy,
         accuracy_ms=terms.accuracy_ms,
         max_clock_jump_ms=terms.max_clock_jump_ms,
-        on_batch=log_batch,
+        on_batch=log_batches(writer),
         troubles=runtime.troubles,
         qualified=terms.qualified,
     )
@@ -291,11 +290,11 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
     from tsp.ca.ceremony import token_errors
     from tsp.ca.generations import responder_name
     from tsp.ca.store import CaStore
-    from tsp.ocsp.http import database_responder, service
+    from tsp.ocsp.http import Terms, database_responder, service
     from tsp.ocsp.renewal import Delegations
     from tsp.ocsp.responder import Delegation
 
-    terms = runtime.settings.ocsp
+    terms = Terms.of(runtime.settings.ocsp)
     token = _watched_token(runtime, stack, "ocsp")
     database = runtime.database()
     stack.callback(database.close)
@@ -311,11 +310,9 @@ def _ocsp(runtime: Runtime, stack: ExitStack) -> App:
 
     present = delegations()
     clock = _guarded_clock(runtime)
-    responder = database_responder(
-        present, database, clock, terms.validity_seconds, terms.reuse_seconds, terms.extended_revoke
-    )
+    responder = database_responder(present, database, clock, terms)
     stack.enter_context(_background(Delegations(responder, delegations, present).run, "delegations"))
-    return service(responder, runtime.clock)
+    return service(responder, database, runtime.clock, terms)
 
 
 def _idp(runtime: Runtime, stack: ExitStack) -> App:

@@ -9,6 +9,7 @@ _TABLES = (
     "tsp.audit.tables",
     "tsp.notify.tables",
     "tsp.ca.tables",
+    "tsp.ca.revision",
     "tsp.engine.tables",
     "tsp.tsa.tables",
     "tsp.idp.credentials.tables",

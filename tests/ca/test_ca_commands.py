@@ -174,6 +174,21 @@ def test_missing_custodian_is_explained(run: Run, context: CeremonyContext) -> N
     assert not context.directory.exists()
 
 
+@pytest.mark.requirement("TSA-1")
+def test_the_units_next_keys_are_made_when_they_are_due(
+    run: Run, context: CeremonyContext, clock: SettableClock
+) -> None:
+    assert run("renew-units")[0] == 1
+    approved(run, context)
+    run("run")
+    signed(run, context)
+    assert run("renew-units") == (0, "No key ends so soon.\n")
+    clock.advance(days=340)
+    assert run("renew-units") == (0, "tsu-2, qtsu-2: the tsa and qtsa roles take them up\n")
+    assert run("renew-units") == (0, "No key ends so soon.\n")
+    assert run("verify") == (0, WELL)
+
+
 @pytest.mark.requirement("CA-1")
 def test_an_authority_rolls_over_once_its_officers_approved(run: Run, context: CeremonyContext) -> None:
     plan = str(ROOT / "conf" / "roll-over.toml")

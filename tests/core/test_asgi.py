@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tsp.core.asgi import Reply, Request, Service, Workers
+from tsp.core.asgi import Reply, Request, Service
 from tsp.core.errors import Invalid, NotFound, TooMany, Unavailable
+from tsp.core.workers import Workers
 
 Message = dict[str, Any]
 

@@ -42,6 +42,10 @@ def forms(request: bytes) -> dict[str, str]:
         "padding gone": quote(text.rstrip("="), safe=""),
         "url-safe": text.replace("+", "-").replace("/", "_"),
         "double slash": "/" + quote(text, safe=""),
+        "plus as space": quote(text.replace("+", " "), safe=""),
+        "encoded twice": quote(quote(text, safe=""), safe=""),
+        "in lines": quote(base64.encodebytes(request), safe=""),
+        "slash behind": quote(text, safe="") + ("/" if text.endswith("=") else ""),
     }
 
 

@@ -21,7 +21,7 @@ from tsp.ca.tables import Certificate, serial_text
 from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid
-from tsp.ocsp.http import database_responder
+from tsp.ocsp.http import Terms, database_responder
 from tsp.ocsp.renewal import Delegations
 from tsp.ocsp.responder import Answer, GivenAnswers
 
@@ -96,18 +96,6 @@ def test_an_answer_is_given_again_for_a_while(responder: Responder, clock: Setta
     assert ask(client, asked).produced_at_utc == clock.now()
 
 
-@pytest.mark.requirement("OCSP-1", "CA-4")
-def test_a_revocation_ends_every_kept_answer_at_once(responder: Responder, clock: SettableClock) -> None:
-    # Two applications on one database are what two processes are.
-    clients = [responder.client(reuse_seconds=60) for _ in range(2)]
-    for client in clients:
-        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.GOOD
-    responder.revoke(GOOD, clock.now(), "superseded")
-    for client in clients:
-        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
-        assert ask(client, responder.query(GOOD)).certificate_status is STATUS.REVOKED
-
-
 def test_what_is_not_known_is_never_kept(responder: Responder) -> None:
     client, asked = responder.client(reuse_seconds=60), responder.query(NEVER)
     assert ask(client, asked).certificate_status is STATUS.UNKNOWN
@@ -130,7 +118,7 @@ def test_only_so_many_answers_are_kept() -> None:
 @pytest.mark.requirement("OCSP-1")
 def test_renewed_certificates_are_taken_up_without_a_restart(responder: Responder, clock: SettableClock) -> None:
     present = responder.delegations
-    at_work = database_responder(present, responder.database, clock, 3600, 60)
+    at_work = database_responder(present, responder.database, clock, Terms(timedelta(hours=1), timedelta(minutes=1)))
     found = list(present)
     watch = Delegations(at_work, lambda: found, present)
     asked = responder.query(GOOD)

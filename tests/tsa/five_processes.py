@@ -14,7 +14,6 @@ from tsp.core.randomness import SystemRandomness
 from tsp.tsa.authority import TimeStampAuthority
 from tsp.tsa.clock_guard import ClockGuard
 from tsp.tsa.journal import Journal
-from tsp.tsa.token import parse_request
 
 PROCESSES = 5
 EACH = 10
@@ -35,7 +34,7 @@ def stamp(url: str, key: SoftKey, certificate: bytes) -> None:
         journal=journal,
     )
     for _ in range(EACH):
-        authority.stamp(parse_request(query()))
+        authority.answer(query())
     journal.close()
     database.close()
 

@@ -18,11 +18,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pyhanko.sign.timestamps import TimeStamper
 from pyhanko.sign.validation.generic_cms import validate_tst_signed_data
 from pyhanko_certvalidator import ValidationContext
+from rfc3161_client import (
+    HashAlgorithm,
+    TimestampRequestBuilder,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
 from starlette.testclient import TestClient
 
 from hsm import KeySpec
 from tests.small_pki import Ca, pem
-from tests.tsa.conftest import Unit, UnitFactory, ask, info_of, query, refusal_of
+from tests.tsa.conftest import POLICY, Unit, UnitFactory, ask, info_of, query, refusal_of
 from tsp.tsa.http import MAX_REQUEST
 
 DATA = b"a document\n"
@@ -166,6 +173,31 @@ def test_rfc3161ng_asks_and_verifies(unit: Unit, monkeypatch: pytest.MonkeyPatch
     assert rfc3161ng.get_timestamp(response.time_stamp_token, naive=False) == unit.clock.now()
     with pytest.raises(ValueError, match="imprint"):
         check(response.time_stamp_token, unit.certificate, data=b"other", hashname="sha256", nonce=987654321)
+
+
+@pytest.mark.requirement("TSA-1", "OCSP-2")
+@pytest.mark.parametrize("qualified", [False, True])
+@pytest.mark.parametrize("spec", [KeySpec.P256, KeySpec.P384])
+@pytest.mark.parametrize("algorithm", list(HashAlgorithm), ids=lambda a: a.name)
+def test_rfc3161_client_asks_and_verifies(
+    make_unit: UnitFactory, spec: KeySpec, qualified: bool, algorithm: HashAlgorithm
+) -> None:
+    unit = make_unit(spec)
+    asked = TimestampRequestBuilder().data(DATA).hash_algorithm(algorithm).nonce(nonce=True).build()
+    told = unit.client(qualified=qualified).post("/", content=asked.as_bytes(), headers=TYPE).content
+    response = decode_timestamp_response(told)
+    verifier = (
+        VerifierBuilder.from_request(asked)
+        .policy_id(x509.ObjectIdentifier(POLICY))
+        .tsa_certificate(x509.load_der_x509_certificate(unit.certificate))
+        .add_intermediate_certificate(unit.authority.certificate)
+        .add_root_certificate(unit.root.certificate)
+        .build()
+    )
+    assert verifier.verify_message(response, DATA)
+    assert response.tst_info.gen_time == unit.clock.now()
+    with pytest.raises(VerificationError):
+        verifier.verify_message(response, b"another document")
 
 
 class OurStamper(TimeStamper):

@@ -147,6 +147,11 @@ def record_all(
     return [Recorded(id_, row["leaf_hash"]) for (id_,), row in zip(found, rows, strict=True)]
 
 
+def note(session: Session, *, writer: Writer, kind: str, payload: Mapping[str, Json]) -> None:
+    """As `record`, for who has no use for the entry's row: one question to the database less."""
+    append(session.connection(), writer=writer, facts=[(kind, payload)])
+
+
 def append(
     connection: Connection, *, writer: Writer, facts: Sequence[tuple[str, Mapping[str, Json]]]
 ) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from tsp.ca.profiles import Profile, load_profiles
 from tsp.ca.record import PLAN_FILE
 from tsp.ca.revocation import revoked_certificates
 from tsp.ca.store import CaStore, sha256_hex
+from tsp.ca.units import UnitRenewal
 from tsp.ca.upkeep import register, renew_responders, renew_root_crl
 from tsp.ca.urls import RepositoryUrls
 from tsp.core.clock import Clock
@@ -144,6 +146,21 @@ def renew_responder_certificates(context: CeremonyContext) -> int:
         return len(renew_responders(context.directory, plan, issuance, context.clock))
 
 
+def renew_time_stamping_units(context: CeremonyContext, days: int) -> list[str]:
+    """Makes the next key of each time-stamping unit whose newest ends within `days`; their names."""
+    plan, profiles = context.plan()
+    store = CaStore(context.directory)
+    with context.token("ca") as token:
+        role = "infrastructure"
+        key = IssuingKey.of(role, store.certificate(role), token.signing_key(plan.entries[role].label))
+        authority = Authority(
+            profiles, {role: key}, RepositoryUrls.of(context.settings), context.clock, context.randomness
+        )
+        issuance = Issuance(authority, context.database, context.clock, context.randomness, context.writer)
+        ahead = timedelta(days=days)
+        return UnitRenewal(context.directory, plan, issuance, context.clock, context.token, ahead).renew()
+
+
 def _show(context: CeremonyContext) -> None:
     plan, profiles, octets = context.reviewed()
     typer.echo(f"{context.plan_file.name}  SHA-256 {sha256_hex(octets)}  mode {plan.mode}")
@@ -212,6 +229,15 @@ def ceremony_commands(context: Callable[[], CeremonyContext]) -> typer.Typer:
         """Renew the OCSP responders' certificates (needs the token of the authorities)."""
         with explained():
             typer.echo(f"{renew_responder_certificates(context())} certificates renewed; the ocsp role takes them up")
+
+    @commands.command("renew-units")
+    def renew_the_units(
+        days: Annotated[int, typer.Option(min=1, max=300, help="Only where the newest key ends within so many.")] = 28,
+    ) -> None:
+        """Make the next key of the time-stamping units (needs their tokens and that of the authorities)."""
+        with explained():
+            made = renew_time_stamping_units(context(), days)
+            typer.echo(f"{', '.join(made)}: the tsa and qtsa roles take them up" if made else "No key ends so soon.")
 
     add_officer_commands(commands, context)
     return commands

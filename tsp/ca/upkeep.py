@@ -150,7 +150,7 @@ def renew_root_crl(
     """Signs the next CRL of the root, publishes it in `directory`, and returns it (DER)."""
     now = clock.now()
     crl = make_crl(root, number=number, now=now, validity=timedelta(days=days), revoked=revoked)
-    _replace(directory, CRL_FILE, crl, now)
+    publish_renewed(directory, CRL_FILE, crl, now)
     return crl
 
 
@@ -170,7 +170,7 @@ def renew_responders(directory: Path, plan: CeremonyPlan, issuance: Issuance, cl
         profile = plan.entries[responder_name(role_of(issuer))].profile
         spki = present.public_key.dump()
         issued = issuance.issue_now(profile, subject, spki, issuer=issuer, in_device=True)
-        _replace(directory, f"{name}.pem", to_pem(issued.der), clock.now())
+        publish_renewed(directory, f"{name}.pem", to_pem(issued.der), clock.now())
         renewed.append(issued)
     return renewed
 
@@ -186,8 +186,9 @@ def renewable(store: CaStore, now: datetime) -> list[str]:
     return found
 
 
-def _replace(directory: Path, file: str, content: bytes, now: datetime) -> None:
-    """Writes the artefact, then its digest: a crash between the two shows in `verify_ceremony`."""
+def publish_renewed(directory: Path, file: str, content: bytes, now: datetime) -> None:
+    """Writes an artefact that came after the ceremony, then its digest: a crash between the two shows in
+    `verify_ceremony`."""
     write_atomic(directory / file, content)
     renewals = [*read_renewals(directory), {"file": file, "at": now.isoformat(), "sha256": sha256_hex(content)}]
     write_atomic(directory / RENEWALS_FILE, json.dumps(renewals, indent=2).encode() + b"\n")

@@ -6,18 +6,17 @@ For services that answer binary protocols by the thousand, where a web framework
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from tsp.core.errors import Invalid, TooMany, TspError, http_status
+from tsp.core.errors import Invalid, TspError, http_status
 
 Header = tuple[bytes, bytes]
 
 _log = logging.getLogger(__name__)
 _TEXT = b"text/plain; charset=utf-8"
+_NOT_MODIFIED = 304
 _NO_STORE: Header = (b"cache-control", b"no-store")
 #: HTTP statuses that are finer than those of the error's kind.
 _STATUS = {
@@ -29,14 +28,25 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """A whole answer. Its length is added when it is sent."""
+    """A whole answer, which may be sent many times. Its length is added when it is sent."""
 
     status: int
     media_type: bytes
     body: bytes
     headers: Sequence[Header] = ()
+    _start: Message | None = field(default=None, init=False, repr=False, compare=False)
+
+    def start(self) -> Message:
+        """The message that begins it, made once."""
+        if self._start is None:
+            # RFC 9110, 15.4.5: a 304 says nothing of a body that it does not have.
+            length = (b"content-length", str(len(self.body)).encode())
+            about_body = () if self.status == _NOT_MODIFIED else ((b"content-type", self.media_type), length)
+            headers = [*about_body, (b"x-content-type-options", b"nosniff"), *self.headers]
+            self._start = {"type": "http.response.start", "status": self.status, "headers": headers}
+        return self._start
 
 
 class Request:
@@ -54,6 +64,12 @@ class Request:
         """The path as it came over the wire, percent-encoding and all, without the query."""
         raw: bytes | None = self._scope.get("raw_path")
         return self._scope["path"].encode() if raw is None else raw.partition(b"?")[0]
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """Every header as it came, with lower-case names."""
+        found: Sequence[Header] = self._scope["headers"]
+        return found
 
     def header(self, name: bytes) -> bytes:
         """The first header of that lower-case name, empty where there is none."""
@@ -101,29 +117,6 @@ def plain(error: TspError, headers: Sequence[Header] = ()) -> Reply:
     return Reply(status, _TEXT, f"{error.sentence}\n".encode(), (*headers, _NO_STORE))
 
 
-class Workers:
-    """A bounded number of threads for blocking work, and a bounded queue before them."""
-
-    def __init__(self, threads: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
-        self._limit = threads + waiting
-        self._taken = 0
-
-    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """`work(*arguments)` in one of the threads. Raises `TooMany` (busy) where the queue is full."""
-        if self._taken >= self._limit:
-            raise TooMany("busy", "The service is busy. Please try again in a moment.", retry_after=1)
-        self._taken += 1  # only ever touched by the event loop's own thread
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        finally:
-            self._taken -= 1
-
-    def close(self) -> None:
-        """Waits for the work that has begun."""
-        self._pool.shutdown()
-
-
 class Service:
     """An ASGI application around one handler. Handlers raise `TspError` for plain-text refusals."""
 
@@ -158,11 +151,5 @@ class Service:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    headers = [
-        (b"content-type", reply.media_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send(reply.start())
     await send({"type": "http.response.body", "body": reply.body})

@@ -173,7 +173,7 @@ def _sqlite(url: str, busy_timeout: float, *, existing: bool) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _only_existing(_dialect: Any, _record: Any, _args: Any, _parameters: Any) -> None:
-        if existing and _file_of(path) is None:
+        if existing and file_of(path) is None:
             raise sqlite3.OperationalError("the database file is not there")
 
     @event.listens_for(engine, "connect")
@@ -185,12 +185,12 @@ def _sqlite(url: str, busy_timeout: float, *, existing: bool) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
-        record.info["file"] = _file_of(path)
+        record.info["file"] = file_of(path)
 
     @event.listens_for(engine, "checkout")
     def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
         # A connection goes on in a file that was moved away or replaced: what it writes there is lost.
-        if record.info["file"] != _file_of(path):
+        if record.info["file"] != file_of(path):
             raise DisconnectionError("the database file is another one")
 
     @event.listens_for(engine, "begin")
@@ -201,7 +201,7 @@ def _sqlite(url: str, busy_timeout: float, *, existing: bool) -> Engine:
     return engine
 
 
-def _file_of(path: str) -> tuple[int, int] | None:
+def file_of(path: str) -> tuple[int, int] | None:
     """Which file is at `path`: None where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  (asked at every checkout)

@@ -192,8 +192,16 @@ def read_one(data: bytes) -> Tlv:
 
 def children(content: bytes) -> Iterator[Tlv]:
     """The values inside a constructed one, in order."""
-    offset = 0
-    while offset < len(content):
+    offset, size = 0, len(content)
+    while offset < size:
+        start = offset + 2
+        # Nearly all values of requests are this short.
+        if start <= size and (length := content[offset + 1]) < 0x80 and content[offset] & 0x1F != 0x1F:
+            end = start + length
+            if end <= size:
+                yield Tlv(content[offset], content[start:end], content[offset:end])
+                offset = end
+                continue
         value, offset = read_tlv(content, offset)
         yield value
 

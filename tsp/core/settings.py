@@ -246,6 +246,10 @@ class Ocsp(Section):
     extended_revoke: bool = False
     #: How long an answer without nonce may be given again while the status is still the same; 0 signs each anew.
     reuse_seconds: int = Field(default=60, ge=0, le=1800)
+    #: On PostgreSQL: an answer is given again only where the database has confirmed within this time that no status
+    #: has changed. News of a change comes within milliseconds; this bounds it when the connection fails. 0 has every
+    #: status read anew.
+    lease_ms: int = Field(default=500, ge=0, le=10_000)
 
 
 class Crl(Section):

@@ -17,6 +17,7 @@ from tsp.ca.profiles import load_profiles
 from tsp.ca.record import verify_record
 from tsp.ca.roll_over import last_start, next_generation
 from tsp.ca.store import CaStore, read_roll_overs
+from tsp.ca.units import UNITS, units
 from tsp.core.database import Database, ping
 from tsp.core.errors import Invalid, Unavailable
 from tsp.core.migrate import newest_revision, revision
@@ -84,12 +85,16 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
     """How long the authorities', responders' and time-stamping certificates and the lists still live."""
     now = runtime.clock.now()
     directory = runtime.settings.var / "ca"
+    keys = {kind: units(directory, kind) for kind in UNITS if (directory / f"{kind}.pem").exists()}
+    succeeded = {unit.name for found in keys.values() for unit in found[:-1]}
     later = read_roll_overs(directory)
     names = (*ISSUERS, *later)
     newest = {role_of(name): name for name in names}
     for path in sorted(directory.glob("*.pem")):
         name = path.stem
         left = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc - now
+        if name in succeeded:
+            continue  # kept for its time-stamps' sake, and may end
         owner = name.removeprefix("ocsp-")
         if left < timedelta(0) and owner in names and owner not in newest.values():
             continue  # an old generation, kept for what it once certified
@@ -98,6 +103,14 @@ def certificates(runtime: Runtime) -> Iterator[Diagnosis]:
             left > timedelta(days=7),
             f"valid for {left.days} more days",
             "Renew it in a key ceremony.",
+        )
+    for found in keys.values():
+        left = found[-1].end - now
+        yield Diagnosis(
+            f"key of {found[-1].name}",
+            left > timedelta(days=14),
+            f"signs for {left.days} more days",
+            "Make the next one: `tsp ceremony renew-units`. The role takes it up by itself.",
         )
     for issuer in ("root", *(name for name in names if role_of(name) in SUBSCRIBER_ISSUERS)):
         left, advice = _ROOT_LIST if issuer == "root" else _OTHER_LISTS

@@ -32,6 +32,8 @@ _CERTIFICATES, _SIGNATURES, _EVIDENCE = (
     Prepared(insert(table), *(column.name for column in table.columns))
     for table in map(table_of, (Certificate, Signature, Evidence))
 )
+#: What may be told of a certificate later.
+_EMPTY: dict[str, Any] = {column.name: None for column in table_of(Certificate).columns if column.nullable}
 
 
 class Outcomes:
@@ -98,7 +100,7 @@ class Outcomes:
             }
             for ordinal, (document, one) in enumerate(zip(activation.documents, made, strict=True))
         ]
-        certificates = (self._authority.values(one.issued, activation.subject_ref) for one in made)
+        certificates = (_EMPTY | self._authority.values(one.issued, activation.subject_ref) for one in made)
         _CERTIFICATES.execute(connection, *certificates)
         _SIGNATURES.execute(connection, *signatures)
         evidences = (

@@ -123,6 +123,8 @@ class OcspResponder:
         reuse: timedelta = timedelta(0),
         extended_revoke: bool = False,
     ) -> None:
+        #: How many times keys and certificates were taken up.
+        self.generation = 0
         self.delegate(delegations)
         self._given = GivenAnswers(reuse)
         self._source = source
@@ -138,11 +140,16 @@ class OcspResponder:
             issuer = _Issuer(delegation)
             issuers |= dict.fromkeys(issuer.identifiers, issuer)
         self._issuers = issuers
+        self.generation += 1
 
-    def answer(self, request: bytes) -> Answer:
-        """The response to any octets. Never raises."""
+    def now(self) -> datetime:
+        """The time that answers are made with. Raises `Unavailable` while it is not to be believed."""
+        return self._clock.now()
+
+    def answer(self, request: bytes, revision: int | None = None) -> Answer:
+        """The response to any octets; `revision` as for `respond`. Never raises."""
         try:
-            return self.respond(parse_request(request))
+            return self.respond(parse_request(request), revision)
         except TspError as error:
             if error.code not in STATUSES:
                 _log.error("no status told: %s", error.code)
@@ -151,8 +158,9 @@ class OcspResponder:
             _log.exception("unexpected error")
             return Answer(error_response(ResponseStatus.INTERNAL_ERROR))
 
-    def respond(self, request: OcspRequest) -> Answer:
-        """The signed response.
+    def respond(self, request: OcspRequest, revision: int | None = None) -> Answer:
+        """The signed response. `revision` is the number of changes known before (`watch.StatusWatch`), None where
+        it is not known: then statuses are read anew.
 
         Raises `Invalid` (ocsp-unauthorized) where the request names no authority of ours, or several: then no one
         key may sign for all. `Unavailable` where database, token or certificate fail.
@@ -160,25 +168,30 @@ class OcspResponder:
         issuer = self._issuer_of(request)
         now = self._clock.now().astimezone(UTC).replace(microsecond=0)
         next_update = issuer.until(now, self._validity)
-        ours = [c for c in request.certificates if c.issuer in issuer.identifiers]
-        known = dict(zip(ours, self._source.statuses(issuer.role, [c.serial for c in ours]), strict=True))
+        asked = request.certificates
+        serials = [c.serial for c in asked if c.issuer in issuer.identifiers]
+        found = iter(self._source.statuses(issuer.role, serials, revision))
+        known = [next(found) if c.issuer in issuer.identifiers else None for c in asked]
         # Whoever asks too early must not keep others from the status of a certificate that is about to be issued.
-        kept = len(ours) == len(request.certificates) and all(known.values()) and request.nonce is None
-        question = issuer.template, tuple(c.encoded for c in request.certificates)
-        if kept and (given := self._given.find(question, tuple(known.values()), now)) is not None:
+        kept = request.nonce is None and None not in known
+        question = issuer.template, tuple(c.encoded for c in asked)
+        if kept and (given := self._given.find(question, tuple(known), now)) is not None:
             return given
-        told = {c: self._never_issued if k is None else _status(k) for c, k in known.items()}
-        singles = [
-            single_response(c.encoded, told.get(c, UNKNOWN), now, next_update, issuer.extensions(known.get(c)))
-            for c in request.certificates
+        told = [
+            UNKNOWN if c.issuer not in issuer.identifiers else self._never_issued if k is None else _status(k)
+            for c, k in zip(asked, known, strict=True)
         ]
-        extended = NEVER_ISSUED in told.values()
+        singles = [
+            single_response(c.encoded, status, now, next_update, issuer.extensions(k))
+            for c, k, status in zip(asked, known, told, strict=True)
+        ]
+        extended = NEVER_ISSUED in told
         data = issuer.template.response_data(now, singles, request.nonce, extended_revoke=extended)
         body = issuer.template.response(data, issuer.sign(data))
         if not kept:
             return Answer(body)
         answer = Answer(body, now, next_update)
-        self._given.keep(question, tuple(known.values()), answer)
+        self._given.keep(question, tuple(known), answer)
         return answer
 
     def _issuer_of(self, request: OcspRequest) -> "_Issuer":

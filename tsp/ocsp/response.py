@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from asn1crypto import x509
@@ -54,12 +55,12 @@ def error_response_of(error: TspError) -> bytes:
 def revoked(moment: datetime, reason_code: int) -> bytes:
     """CertStatus revoked; a CRLReason only where it says something (RFC 5280, 5.3.1)."""
     reason = der.explicit(0, der.enumerated(reason_code)) if reason_code else b""
-    return der.tlv(0xA1, der.generalized_time(_whole(moment)) + reason)
+    return der.tlv(0xA1, _time(moment) + reason)
 
 
 def archive_cutoff(moment: datetime) -> bytes:
     """The singleExtensions [1] that say since when statuses are kept (RFC 6960, 4.4.4; EN 319 411-2 CSS-6.3.10-10)."""
-    value = der.octet_string(der.generalized_time(_whole(moment)))
+    value = der.octet_string(_time(moment))
     return der.explicit(1, der.seq(der.seq(_ID_ARCHIVE_CUTOFF, value)))
 
 
@@ -70,8 +71,8 @@ def single_response(
     return der.seq(
         cert_id,
         status,
-        der.generalized_time(_whole(this_update)),
-        der.explicit(0, der.generalized_time(_whole(next_update))),
+        _time(this_update),
+        der.explicit(0, _time(next_update)),
         extensions,
     )
 
@@ -100,7 +101,7 @@ class ResponderTemplate:
         extensions = (nonce or b"") + (_EXTENDED_REVOKE if extended_revoke else b"")
         return der.seq(
             self._responder_id,
-            der.generalized_time(_whole(produced_at)),
+            _time(produced_at),
             der.join(singles),
             der.explicit(1, der.seq(extensions)) if extensions else b"",
         )
@@ -135,8 +136,10 @@ def responder_certificate(certificate: bytes) -> x509.Certificate:
     return parsed
 
 
-def _whole(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
+@lru_cache(maxsize=1024)
+def _time(moment: datetime) -> bytes:
+    """GeneralizedTime in whole seconds; the same few moments stand in every answer of a second."""
+    return der.generalized_time(moment.astimezone(UTC).replace(microsecond=0))
 
 
 #: A certificate that was never issued, told as revoked (RFC 6960, 2.2): certificateHold since 1970.

@@ -3,12 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Final, Protocol
-
-from asn1crypto import x509
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
 
 from hsm.errors import HsmError
+from tsp.ca.units import key_period
 from tsp.core import der
 from tsp.core.errors import Invalid, TspError, Unavailable
 from tsp.core.randomness import Randomness, new_id
@@ -30,7 +29,6 @@ from tsp.tsa.token import (
 
 #: RFC 3161, 2.4.2 allows 160 bits; 127 random ones are unique over restarts, machines and units.
 SERIAL_OCTETS: Final = 16
-_PRIVATE_KEY_USAGE_PERIOD = "2.5.29.16"
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +55,13 @@ class Recorder(Protocol):
     def record(self, given: Given) -> None: ...
 
 
+class Draft(NamedTuple):
+    """A reply, and what must be on record before it leaves: nothing for a rejection."""
+
+    reply: bytes
+    given: Given | None = None
+
+
 class TimeStampAuthority:
     """One time-stamping unit: one key, one certificate, one policy (EN 319 421, TIS-7.6.2-08).
 
@@ -78,17 +83,7 @@ class TimeStampAuthority:
         journal: Recorder,
         qualified: bool = False,
     ) -> None:
-        self._template = TokenTemplate(certificate, chain)
-        parsed = tsu_certificate(certificate)
-        if parsed.public_key.dump() != signer.public_spki:
-            raise Invalid(
-                "tsu-certificate-other-key",
-                "The certificate of the time-stamping unit is for another key than the token holds. Put the "
-                "certificate of this key in its place, or open the right token.",
-            )
-        self.unit = unit_of(certificate)
-        self._usable_from, self._usable_to = key_period(parsed)
-        self._signer = signer
+        self._unit = _UnitKey(signer, certificate, chain)
         self._policy = der.oid(policy)
         self._accuracy = accuracy(accuracy_ms)
         self._qualified = qualified
@@ -97,24 +92,49 @@ class TimeStampAuthority:
         self._randomness = randomness
         self._journal = journal
 
-    def answer(self, request: bytes) -> bytes:
-        """A TimeStampResp for any octets: a token, or a rejection with its PKIFailureInfo. Never raises."""
-        try:
-            return granted(self.stamp(parse_request(request)))
-        except TspError as error:
-            if error.code not in FAILURES:
-                _log.error("no time-stamp given: %s", error.code)
-            return rejection_of(error)
-        except Exception:  # noqa: BLE001  (the edge: it is logged, and told by a reference only)
-            reference = new_id(self._randomness)
-            _log.exception("unexpected error, reference %s", reference)
-            return rejection(Failure.SYSTEM_FAILURE, f"The service failed. Reference: {reference}")
+    @property
+    def unit(self) -> str:
+        """The name in the records of the key that signs now."""
+        return self._unit.name
 
-    def stamp(self, request: TimeStampRequest) -> bytes:
-        """The TimeStampToken, already on record.
+    def take_up(self, signer: Signer, certificate: bytes, chain: Sequence[bytes]) -> None:
+        """From now on this key signs. Raises `Invalid`, and leaves everything as it was, where the two do not fit."""
+        self._unit = _UnitKey(signer, certificate, chain)
+
+    def answer(self, request: bytes) -> bytes:
+        """A TimeStampResp for any octets: a token that is on record, or a rejection. Never raises."""
+        draft = self.draft(request)
+        if draft.given is None:
+            return draft.reply
+        try:
+            self._journal.record(draft.given)
+        except Exception as error:  # noqa: BLE001  (the edge, as in `draft`)
+            return self.refusal(error)
+        return draft.reply
+
+    def draft(self, request: bytes) -> "Draft":
+        """The same, with a token that is not on record yet: it must not leave before it is. Never raises."""
+        try:
+            token, given = self.stamp(parse_request(request))
+            return Draft(granted(token), given)
+        except Exception as error:  # noqa: BLE001  (the edge: whatever it is, it is told in the protocol's words)
+            return Draft(self.refusal(error))
+
+    def refusal(self, error: Exception) -> bytes:
+        """The rejection that tells an error with its PKIFailureInfo; one that is not ours by a reference only."""
+        if not isinstance(error, TspError):
+            reference = new_id(self._randomness)
+            _log.error("unexpected error, reference %s", reference, exc_info=error)
+            return rejection(Failure.SYSTEM_FAILURE, f"The service failed. Reference: {reference}")
+        if error.code not in FAILURES:
+            _log.error("no time-stamp given: %s", error.code)
+        return rejection_of(error)
+
+    def stamp(self, request: TimeStampRequest) -> tuple[bytes, Given]:
+        """The TimeStampToken, and what has to be on record before it leaves.
 
         Raises `Invalid` (timestamp-unaccepted-policy; timestamp-information-unavailable where a qualified one is
-        asked for and not given here), `Unavailable` where time, key, token or database fail.
+        asked for and not given here), `Unavailable` where time, key or token fail.
         """
         if request.policy not in (None, self._policy):
             raise Invalid("timestamp-unaccepted-policy", "This service does not stamp under the requested policy.")
@@ -123,8 +143,8 @@ class TimeStampAuthority:
                 "timestamp-information-unavailable",
                 "This service gives no qualified time-stamps. Ask the qualified service at its own address.",
             )
-        moment = self._guard.now()
-        self._require_usable(moment)
+        unit, moment = self._unit, self._guard.now()
+        unit.require_usable(moment)
         # One bit less than 128, so that the encoded serial number has 16 octets and is positive.
         serial = int.from_bytes(self._randomness.bytes(SERIAL_OCTETS), "big") >> 1
         info = tst_info(
@@ -135,45 +155,50 @@ class TimeStampAuthority:
             encoded_accuracy=self._accuracy,
             extensions=self._extensions,
         )
-        attributes = self._template.signed_attributes(info)
-        token = self._template.token(
-            info, attributes, self._sign(attributes), with_certificates=request.certificate_wanted
+        attributes = unit.template.signed_attributes(info)
+        token = unit.template.token(
+            info, attributes, unit.sign(attributes), with_certificates=request.certificate_wanted
         )
         token_digest = hashlib.sha256(token).digest()
-        self._journal.record(Given(serial, self.unit, moment, request.hash_name, request.digest, token_digest))
-        return token
+        return token, Given(serial, unit.name, moment, request.hash_name, request.digest, token_digest)
 
-    def _sign(self, attributes: bytes) -> bytes:
+
+class _UnitKey:
+    """One key with its certificate."""
+
+    def __init__(self, signer: Signer, certificate: bytes, chain: Sequence[bytes]) -> None:
+        self.template = TokenTemplate(certificate, chain)
+        parsed = tsu_certificate(certificate)
+        if parsed.public_key.dump() != signer.public_spki:
+            raise Invalid(
+                "tsu-certificate-other-key",
+                "The certificate of the time-stamping unit is for another key than the token holds. Put the "
+                "certificate of this key in its place, or open the right token.",
+            )
+        self.name = unit_of(certificate)
+        self._usable_from, self._usable_to = key_period(parsed)
+        self._signer = signer
+
+    def sign(self, attributes: bytes) -> bytes:
+        """The signature over the signed attributes."""
         try:
-            return self._signer.sign_digest(hashlib.new(self._template.hash_name, attributes).digest())
+            return self._signer.sign_digest(hashlib.new(self.template.hash_name, attributes).digest())
         except HsmError as error:
             _log.error("%s", error.advice)
             raise Unavailable(
                 error.code, "The service is briefly unavailable. Nothing was lost; please try again in a moment."
             ) from error
 
-    def _require_usable(self, moment: datetime) -> None:
+    def require_usable(self, moment: datetime) -> None:
         """EN 319 421, TIS-7.7.1-09: no time-stamps before the certificate's begin or after the key's end."""
         if not self._usable_from <= moment <= self._usable_to:
             raise Unavailable(
                 "tsu-key-expired",
                 "The key of this time-stamping unit is not in its period of use. The service needs a new one.",
-                unit=self.unit,
+                unit=self.name,
             )
 
 
 def unit_of(certificate: bytes) -> str:
     """The name of a unit in the records: the serial number of its certificate, hexadecimal."""
     return f"{tsu_certificate(certificate).serial_number:x}"
-
-
-def key_period(certificate: x509.Certificate) -> tuple[datetime, datetime]:
-    """From when to when the private key may sign: privateKeyUsagePeriod within the certificate's validity."""
-    begin, end = certificate.not_valid_before, certificate.not_valid_after
-    for extension in certificate["tbs_certificate"]["extensions"]:
-        if extension["extn_id"].dotted == _PRIVATE_KEY_USAGE_PERIOD:
-            period = extension["extn_value"].parsed
-            found = {name: period[name].native for name in ("not_before", "not_after")}
-            begin = max(begin, found["not_before"] or begin)
-            end = min(end, found["not_after"] or end)
-    return begin.astimezone(UTC), end.astimezone(UTC)

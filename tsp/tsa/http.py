@@ -1,25 +1,30 @@
 """The time-stamp protocol over HTTP (RFC 3161, 3.4): queries in, replies out, and no other words."""
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from tsp.core.asgi import Reply, Request, Service, Workers, plain
+from tsp.core.asgi import Reply, Request, Service, plain
 from tsp.core.clock import Clock
 from tsp.core.database import Database
-from tsp.core.errors import Invalid, TooMany
+from tsp.core.errors import Invalid, TooMany, TspError
 from tsp.core.randomness import Randomness
-from tsp.tsa.authority import Signer, TimeKeeper, TimeStampAuthority, unit_of
+from tsp.core.workers import Workers
+from tsp.tsa.authority import Draft, Signer, TimeKeeper, TimeStampAuthority, unit_of
 from tsp.tsa.clock_guard import ClockGuard
-from tsp.tsa.journal import Batch, Journal
+from tsp.tsa.journal import Batch, Given, Journal
 from tsp.tsa.tables import last_given
 from tsp.tsa.token import rejection_of
 
 #: A query with SHA-512, a policy and a long nonce has less than 300 octets.
 MAX_REQUEST: Final = 4096
 REQUEST_SECONDS: Final = 10.0
+#: How long (in seconds) a time-stamp waits for others to be recorded with it.
+GATHER: Final = 0.003
 _QUERY: Final = b"application/timestamp-query"
 _REPLY: Final = b"application/timestamp-reply"
 _NO_STORE: Final = ((b"cache-control", b"no-store"),)
@@ -42,12 +47,13 @@ def tsa_app(
     paths: Collection[str] = ("/",),
     threads: int = 16,
     troubles: list[Callable[[], str]] | None = None,
+    ready: Callable[[TimeStampAuthority], object] | None = None,
 ) -> Service:
     """The ASGI application of one time-stamping unit; its shutdown commits what is waiting.
 
     Without a `guard` that compares with time sources, one is made that sees jumps of `clock` alone. `on_batch`
     runs inside the transaction of each batch of records; `troubles` gets a teller of what the guard found, for
-    /health. Raises `Invalid` where key and certificate do not fit.
+    /health; `ready` gets the authority before it serves. Raises `Invalid` where key and certificate do not fit.
     """
     if guard is None:
         with database.read() as session:
@@ -71,15 +77,18 @@ def tsa_app(
     except BaseException:
         journal.close()
         raise
-    return service(authority, shutdown=journal.close, paths=paths, threads=threads)
+    if ready is not None:
+        ready(authority)
+    return service(authority, journal, paths=paths, threads=threads)
 
 
 def service(
-    authority: TimeStampAuthority, *, shutdown: Callable[[], None], paths: Collection[str] = ("/",), threads: int = 16
+    authority: TimeStampAuthority, journal: Journal, *, paths: Collection[str] = ("/",), threads: int = 16
 ) -> Service:
-    """The ASGI application around a ready authority."""
+    """The ASGI application around a ready authority and its journal."""
     served = {path.encode() for path in paths}
     workers = Workers(threads, waiting=1000)
+    ledger = _Ledger(journal)
 
     async def handle(request: Request) -> Reply:
         if request.raw_path not in served:
@@ -91,13 +100,81 @@ def service(
             raise Invalid("media-type-unsupported", "Send the request as application/timestamp-query.")
         body = await request.body(MAX_REQUEST, REQUEST_SECONDS)
         try:
-            reply = await workers.run(authority.answer, body)
+            with ledger.expecting():
+                draft: Draft = await workers.run(authority.draft, body)
+            if draft.given is not None:
+                await ledger.record(draft.given)
+            reply = draft.reply
         except TooMany as busy:
             reply = rejection_of(busy)
+        except TspError as error:
+            reply = authority.refusal(error)
         return Reply(200, _REPLY, reply, _NO_STORE)
 
     def stop() -> None:
         workers.close()
-        shutdown()
+        journal.close()
 
     return Service(handle, stop)
+
+
+class _Ledger:
+    """Hands what was stamped to the journal in groups, each of which comes back as one.
+
+    A group is complete when nobody else is being stamped, or after `GATHER`: a transaction takes as long for one
+    time-stamp as for ten.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._gathered: list[tuple[Given, asyncio.Future[None]]] = []
+        self._expected = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Around the making of a time-stamp, which the others wait for."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+            if not self._expected and self._gathered:
+                asyncio.get_running_loop().call_soon(self._enter)
+
+    async def record(self, given: Given) -> None:
+        """Returns when the record is durable; raises as `Journal.enter` and its future do."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._gathered.append((given, done))
+        if not self._expected:
+            loop.call_soon(self._enter)
+        elif self._timer is None:
+            self._timer = loop.call_later(GATHER, self._enter)
+        await done
+
+    def _enter(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        group, self._gathered = self._gathered, []
+        if not group:
+            return
+        loop = asyncio.get_running_loop()
+        waiting = [done for _, done in group]
+        try:
+            entered = self._journal.enter([given for given, _ in group])
+        except TspError as error:
+            _end(waiting, error)
+            return
+        entered.add_done_callback(lambda ended: loop.call_soon_threadsafe(_end, waiting, ended.exception()))
+
+
+def _end(waiting: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
+    for done in waiting:
+        if done.done():  # whoever asked has gone; the record stands
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -1,10 +1,14 @@
 """What the configuration says about time-stamps and time, made into objects."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
-from tsp.audit.entries import Writer, record
+from sqlalchemy.orm import Session
+
+from tsp.audit.canonical import Json
+from tsp.audit.entries import Writer, append, record
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid
@@ -12,6 +16,7 @@ from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness
 from tsp.core.settings import Settings, Time
 from tsp.tsa import sntp
+from tsp.tsa.journal import Batch
 from tsp.tsa.time_guard import GuardTerms, TimeGuard, evidence
 from tsp.tsa.time_sources import Comparison, Source, TimeSources
 
@@ -42,6 +47,16 @@ def terms_of(settings: Settings, role: Literal["tsa", "qtsa"]) -> UnitTerms:
         )
     qtsa = settings.qtsa
     return UnitTerms("qtsu", settings.qtsa_policy, qtsa.accuracy_ms, qtsa.max_clock_jump_ms, qualified=True)
+
+
+def log_batches(writer: Writer) -> Callable[[Session, Batch], None]:
+    """What leaves a trace of each batch of time-stamps in the log, inside the batch's own transaction."""
+
+    def log_batch(session: Session, batch: Batch) -> None:
+        facts: dict[str, Json] = {"digest": batch.digest.hex(), "count": batch.count}
+        append(session.connection(), writer=writer, facts=[("time-stamps", facts)])
+
+    return log_batch
 
 
 def time_guard(
