@@ -43,11 +43,12 @@ from tsp.core.clock import SettableClock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Invalid, Refused, Unavailable
 from tsp.engine.onetime import OneTimeSigner, Order, SignedOnce
-from tsp.ocsp.http import database_responder, service
+from tsp.ocsp.http import Terms, database_responder, service
 from tsp.ocsp.renewal import Delegations
 from tsp.ocsp.responder import Delegation
 
 PLAN = ROOT / "conf" / "roll-over.toml"
+TERMS = Terms(timedelta(hours=1), timedelta(0))
 ORDER = Order("advanced-qualified", PERSON, bytes.fromhex(digest_of("contract")))
 
 
@@ -82,7 +83,7 @@ class Installation:
         self.authority = Authority(room.profiles, self.watch.issuers, URLS, room.clock, room.randomness, qscd=True)
         self.signer = OneTimeSigner(room.tokens["ca"], self.authority, self.watch.chains, room.clock)
         present = self.delegations()
-        self.responder = database_responder(present, database, room.clock, 3600, 0)
+        self.responder = database_responder(present, database, room.clock, TERMS)
         self.renewed = Delegations(self.responder, self.delegations, present)
         authority = Authority(room.profiles, self.every.issuers, URLS, room.clock, room.randomness)
         issuance = Issuance(authority, database, room.clock, room.randomness, self.writer)
@@ -102,7 +103,7 @@ class Installation:
         one, by = x509.load_der_x509_certificate(certificate), x509.load_der_x509_certificate(issuer)
         asked = ocsp.OCSPRequestBuilder().add_certificate(one, by, hashes.SHA256()).build().public_bytes(Encoding.DER)
         headers = {"content-type": "application/ocsp-request"}
-        with TestClient(service(self.responder, self.clock)) as client:
+        with TestClient(service(self.responder, self.database, self.clock, TERMS)) as client:
             return client.post("/", content=asked, headers=headers).content
 
     def look(self) -> list[str]:
