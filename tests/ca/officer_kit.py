@@ -72,6 +72,7 @@ def make_officer(
         .serial_number(x509.random_serial_number())
         .not_valid_before(since.astimezone(UTC))
         .not_valid_after(since.astimezone(UTC) + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     )
     return Person(name, role, key, certificate)

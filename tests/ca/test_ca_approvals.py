@@ -109,6 +109,20 @@ def test_a_certificate_inside_counts_for_nothing(tmp_path: Path) -> None:
         signer_of(false.signs(PLAN, tmp_path), PLAN, OFFICERS, NOW)
 
 
+@pytest.mark.requirement("CA-1")
+@pytest.mark.parametrize("options", [(), ("-keyid",)], ids=["by issuer and number", "by key identifier"])
+def test_a_wrong_signature_in_an_officers_name_is_told_apart(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """One bit of a real signature is changed: everything fits but the signature value."""
+    whole = bytearray(ANA.signs(PLAN, tmp_path, *options))
+    assert signer_of(bytes(whole), PLAN, OFFICERS, NOW) == ANA.officer
+    whole[-1] ^= 1
+    with pytest.raises(Refused, match="approval-signature-wrong"):
+        signer_of(bytes(whole), PLAN, OFFICERS, NOW)
+    # Where nobody of that certificate is an officer, it stays a stranger's.
+    with pytest.raises(Refused, match="approver-unknown"):
+        signer_of(bytes(whole), PLAN, [BOR.officer], NOW)
+
+
 @pytest.mark.parametrize("size", [0, MAX_OCTETS + 1])
 def test_empty_and_endless_signatures_are_refused(size: int) -> None:
     with pytest.raises(Invalid, match="approval-malformed"):
@@ -124,7 +138,8 @@ def test_no_octets_raise_anything_else(data: st.DataObject) -> None:
     try:
         assert signer_of(bytes(whole[:cut]), PLAN, OFFICERS, NOW) == ANA.officer
     except TspError as error:
-        assert error.code in {"approval-malformed", "approval-other-content", "approver-unknown"}
+        known = {"approval-malformed", "approval-other-content", "approval-signature-wrong", "approver-unknown"}
+        assert error.code in known
 
 
 @pytest.mark.parametrize("case", ["other key", "Ed25519", "not PEM", "passphrase"])

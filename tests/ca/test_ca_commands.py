@@ -346,6 +346,29 @@ def test_a_record_that_was_touched_is_found_out(run: Run, context: CeremonyConte
 
 
 @pytest.mark.requirement("CA-1")
+def test_another_ceremony_in_place_of_the_record_is_found_with_the_reviewed_plan(
+    run: Run, context: CeremonyContext, tmp_path: Path
+) -> None:
+    reviewed = tmp_path / "reviewed.toml"
+    reviewed.write_bytes((context.work / "plan.toml").read_bytes())
+    # Somebody holds a ceremony of their own, with officers of their own: in itself it is whole.
+    forgers = [make_officer(one.name, one.role) for one in PEOPLE]
+    appoint(context, forgers)
+    own = str(context.work / "plan.toml")
+    for person in forgers[:2]:
+        assert run("approve", *with_key(person, context))[0] == 0
+    run("run")
+    for person in forgers[:2]:
+        assert run("sign", *with_key(person, context))[0] == 0
+    copy = ("--directory", str(shutil.copytree(context.directory, tmp_path / "copy")))
+    assert run("verify", *copy) == (0, WELL)
+    assert run("verify", *copy, "--plan", own) == (0, WELL)
+    code, output = run("verify", *copy, "--plan", str(reviewed), "--json")
+    assert (code, [one["code"] for one in json.loads(output)["findings"]]) == (1, ["plan-other"])
+    assert run("verify", *copy, "--plan", str(tmp_path / "none"))[1].startswith("file-unreadable: none")
+
+
+@pytest.mark.requirement("CA-1")
 def test_a_transcript_of_any_form_is_found_out_and_reads_no_other_file(
     run: Run, context: CeremonyContext, clock: SettableClock, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ from tsp.ocsp.renewal import Delegations
 from tsp.ocsp.responder import Delegation
 
 PLAN = ROOT / "conf" / "roll-over.toml"
+TERMS = Terms(timedelta(hours=1), timedelta(0))
 ORDER = Order("advanced-qualified", PERSON, bytes.fromhex(digest_of("contract")))
 
 

@@ -58,7 +58,8 @@ def signer_of(signature: bytes, content: bytes, officers: Sequence[Officer], at:
     """The officer who made this detached CMS (DER or PEM) over `content`.
 
     Raises `Invalid`: approval-malformed, approval-other-content; `Refused`: approver-unknown where no officer's key
-    made it, approver-certificate-expired where that certificate was not valid `at` that moment.
+    made it, approval-signature-wrong where the message names an officer's certificate, whose key did not make it,
+    approver-certificate-expired where that certificate was not valid `at` that moment.
     """
     signer, attributes = _parsed(signature)
     digest = hashlib.new(_hash(signer), content).digest()
@@ -76,6 +77,12 @@ def signer_of(signature: bytes, content: bytes, officers: Sequence[Officer], at:
                     f"The certificate of {officer.name} is not valid now. A new one needs a new plan.",
                 )
             return officer
+    for officer in officers:
+        if _names(signer, officer):
+            raise Refused(
+                "approval-signature-wrong",
+                f"The signature names the certificate of {officer.name}, but that key did not make it. Sign anew.",
+            )
     raise Refused("approver-unknown", "The signature is not made with the key of an officer of the plan.")
 
 
@@ -178,6 +185,19 @@ def _made_by(officer: Officer, signer: cms.SignerInfo, signed: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _names(signer: cms.SignerInfo, officer: Officer) -> bool:
+    """Whether the message says that this officer's certificate is the signer's (RFC 5652, 5.3). A claim, no proof."""
+    sid, own = signer["sid"], officer.parsed
+    if sid.name == "issuer_and_serial_number":
+        issuer = sid.chosen["issuer"].dump()
+        return bool(sid.chosen["serial_number"].native == own.serial_number and issuer == own.issuer.public_bytes())
+    try:
+        identifier = own.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return False
+    return bool(sid.chosen.native == identifier)
 
 
 def _unfit(sentence: str) -> Invalid:

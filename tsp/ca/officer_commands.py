@@ -66,12 +66,16 @@ def add_officer_commands(commands: typer.Typer, context: Callable[[], "CeremonyC
         directory: Annotated[
             Path | None, typer.Option(help="A copy of the artefacts; without it this installation's own.")
         ] = None,
+        plan: Annotated[
+            Path | None,
+            typer.Option(help="Your own copy of the reviewed plan: the record must be of exactly this one."),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Findings for a machine.")] = False,
     ) -> None:
         """Check transcript, artefacts, approvals and signatures, offline; exit code 1 where something is wrong."""
         with explained():
             place, now = (directory, SystemClock().now()) if directory else _own(context())
-            findings = verify_record(place, now)
+            findings = verify_record(place, now, _read(plan) if plan else None)
         if as_json:
             typer.echo(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
         for finding in () if as_json else findings:

@@ -113,11 +113,13 @@ def keep_signature(directory: Path, record: str, signature: bytes, now: datetime
     return officer
 
 
-def verify_record(directory: Path, now: datetime) -> list[Finding]:
+def verify_record(directory: Path, now: datetime, reviewed: bytes | None = None) -> list[Finding]:
     """Everything that is wrong with artefacts, approvals and signatures in `directory`; empty where all is well.
 
     Needs nothing but the directory, and never raises for what stands in it, except `NotFound` and `Unavailable` where
-    there is no transcript to begin with or an artefact cannot be read at all.
+    there is no transcript to begin with or an artefact cannot be read at all. A record proves that it is whole, not
+    whose it is: whoever can write the directory can put another ceremony there, with officers of their own. Give the
+    plan that was `reviewed` (its octets, kept elsewhere) to have that found: plan-other.
     """
     transcripts = {CEREMONY: read_transcript(directory), **read_roll_overs(directory)}
     strange = [record for record, transcript in transcripts.items() if not _plain(transcript)]
@@ -131,6 +133,8 @@ def verify_record(directory: Path, now: datetime) -> list[Finding]:
         officers, needed = (plan := approved_plan(directory)).officers, plan.approvals
     except TspError as error:
         return [*found, Finding(error.code, error.sentence)]
+    if reviewed is not None and sha256_hex(reviewed) != transcripts[CEREMONY]["plan_sha256"]:
+        found.append(Finding("plan-other", "The record is of a ceremony after another plan than the reviewed one"))
     for record, transcript in transcripts.items():
         try:
             found += _approvals(directory, record, transcript, officers, needed)
