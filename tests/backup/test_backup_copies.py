@@ -62,6 +62,8 @@ def test_a_copy_is_one_picture_however_much_is_written_meanwhile(
     empty(bare_database)
     if not bare_database.is_sqlite:
         assert inspect(bare_database.engine).get_table_names() == []
+        put_back(tmp_path / "copy", bare_database)  # nothing is left that would be in the way
+        assert verify_database(bare_database, log.key).sound
 
 
 @pytest.mark.requirement("OPS-1")

@@ -17,6 +17,7 @@ PAGES = {
     *("idp.register", "idp.register-email", "idp.register-sms", "idp.register-puk", "idp.register-done"),
     *("idp.personal-data-pin", "idp.personal-data", "idp.identification-key"),
     *("validate.start", "validate.result"),
+    *("idp.certificates", "idp.certificates-all", "repository.home"),
 }
 
 
@@ -26,7 +27,7 @@ def browser() -> Iterator[Browser]:
         yield made
 
 
-@pytest.mark.requirement("ACB-1", "LOG-1", "REG-1", "REG-2", "REG-3", "SIG-5", "SIG-7", "LOG-2", "LOG-4")
+@pytest.mark.requirement("ACB-1", "LOG-1", "REG-1", "REG-2", "REG-3", "SIG-5", "SIG-7", "LOG-2", "LOG-4", "EVD-6")
 @pytest.mark.parametrize(("locale", "scheme"), [("sl-SI", "light"), ("en-GB", "dark")])
 def test_a_person_signs_in_a_browser(
     platform: Platform, browser: Browser, tmp_path: Path, locale: str, scheme: Literal["dark", "light"]
@@ -35,6 +36,9 @@ def test_a_person_signs_in_a_browser(
     with new_walk(browser, platform.urls, known_person(platform.urls), shots, locale=locale, scheme=scheme) as walk:
         signed = sign_in_browser(platform.urls, walk, tmp_path)
         assert platform.tsp("verify", str(signed)).returncode == 0
+        for face, path in (("idp", "/certificates"), ("idp", "/certificates/all"), ("repository", "/")):
+            walk.page.goto(platform.urls[face] + path)
+            walk.look()
         assert not walk.problems, "\n".join(walk.problems)
         assert set(walk.seen) >= PAGES, PAGES - set(walk.seen)
         assert walk.page.locator("html").get_attribute("lang") == locale[:2]

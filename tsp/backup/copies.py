@@ -22,6 +22,11 @@ from tsp.core.errors import Conflict, Unavailable
 PART = {"sqlite": "database.sqlite", "postgresql": "database.pgdump"}
 Progress = Callable[[int, int], object]
 _PAGES = 20_000
+#: PostgreSQL's functions of the schema, as DROP takes them, without those of extensions.
+_OWN_FUNCTIONS = text(
+    "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace "
+    "AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')"
+)
 
 
 @contextmanager
@@ -79,12 +84,14 @@ def require_empty(database: Database) -> None:
 
 
 def empty(database: Database) -> None:
-    """Removes every table of a database that `put_back` filled: a restore that failed leaves nothing."""
+    """Removes all that `put_back` brought into a database: a restore that failed leaves nothing."""
     if database.is_sqlite:
         return  # it lies in the directory that is thrown away
     with database.write() as session:
         for table in inspect(session.connection()).get_table_names():
             session.execute(text(f'DROP TABLE "{table}" CASCADE'))
+        for function in session.scalars(_OWN_FUNCTIONS).all():
+            session.execute(text(f"DROP FUNCTION {function} CASCADE"))
 
 
 def _sqlite_file(database: Database) -> Path:
