@@ -344,7 +344,8 @@ def open_street(
         Delegation(role, store.certificate(role), store.ocsp[role], town.tokens["ocsp"].signing_key(f"ocsp-{role}"))
         for role in ISSUERS
     ]
-    ocsp = ocsp_app(delegations=delegations, database=database, clock=clock, validity_seconds=3600)
+    # No lease: what is answered while the database is away would depend on how soon a listening thread notices.
+    ocsp = ocsp_app(delegations=delegations, database=database, clock=clock, validity_seconds=3600, lease_seconds=0)
     houses: dict[str, Any] = {
         idp: provider.app(), TSA: tsa, QTSA: qtsa, OCSP: ocsp, REPOSITORY: repository_app(town.ca, clock), LOG: _log()
     }  # fmt: skip
