@@ -85,6 +85,8 @@ def test_nobody_looks_without_the_scope(world: World, lists: Lists) -> None:
         ("?limit=5&limit=6", 400, "parameter-twice"),
         ("?after=!", 400, "cursor-malformed"),
         ("?since=never", 400, "moment-malformed"),
+        ("?since=0001-01-01T00:00:00%2B14:00", 400, "moment-malformed"),
+        ("?until=9999-12-31T23:59:59-14:00", 400, "moment-malformed"),
         ("?subject=x", 400, "subject-malformed"),
         ("/zz", 400, "serial-malformed"),
         ("/00", 404, "certificate-unknown"),

@@ -138,9 +138,9 @@ def read_moment(text: str | None) -> datetime | None:
         return None
     try:
         read = datetime.fromisoformat(text)
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Invalid("moment-malformed", "Write a moment as 2026-11-28 or 2026-11-28T10:00:00Z.") from None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def _asked(question: Question, now: datetime) -> Select[Certificate]:
