@@ -1,7 +1,8 @@
 """The inventory of certificates: found by subject, serial number, kind, issuer, time and status, a page at a time.
 
 Pages follow each other by time of issue, the newest first, each from where the last one ended: what is issued
-meanwhile moves nothing. Every question is served by an index (`tables`).
+meanwhile moves nothing. Subject, serial number, kind, holder and time of issue have indexes of their own
+(`tables`); issuer, state and validity alone are looked for along the index of time, so bound them by time.
 """
 
 import base64
