@@ -12,6 +12,7 @@ from asn1crypto import x509
 from hsm import Token
 from tsp.audit.entries import Writer
 from tsp.ca.authority import Authority, IssuingKey
+from tsp.ca.generations import Generations
 from tsp.ca.http import App
 from tsp.ca.issuance import OPERATORS, Issuance
 from tsp.ca.names import ServiceName
@@ -146,14 +147,14 @@ def trust_list_publisher(runtime: Hands, token: Token, database: Database, write
     settings = runtime.settings
     profiles = load_profiles(settings.path(settings.profiles.directory), settings.profiles.oid_arc)
     shelf, directory = trust_list_shelf(settings), settings.var / "ca"
-    owner, plan = settings.provider, load_plan(settings.path(settings.ceremony))
+    owner = settings.provider
 
     def signer() -> ListSigner:
-        key = token.signing_key(plan.infrastructure.label)
-        issuer = IssuingKey.of("infrastructure", CaStore(directory).infrastructure, key)
-        authority = Authority(
-            profiles, {"infrastructure": issuer}, RepositoryUrls.of(settings), runtime.clock, runtime.randomness
-        )
+        store = CaStore(directory)
+        used = store.in_use(runtime.clock.now())["infrastructure"]
+        issuer = IssuingKey.of(used, store.certificate(used), token.signing_key(f"{used}-ca"))
+        issuers = Generations({used: issuer}, {"infrastructure": used})
+        authority = Authority(profiles, issuers, RepositoryUrls.of(settings), runtime.clock, runtime.randomness)
         title = f"{settings.name} {'TEST ' if settings.demo else ''}Trust List"
         name = ServiceName(owner.country, owner.organisation, owner.organisation_identifier, title)
         told = Writer(writer, runtime.randomness, runtime.clock)
