@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def test_a_restored_installation_is_proven_and_no_one_time_key_comes_with_it(kep
     assert seen["documents"] == "1 of 1 there and decrypted"
     assert seen["log"].startswith("size 14, 14 entries")
     assert (told["closed"], told["behind"]) == (1, 0)
+    with closing(sqlite3.connect(target.var / "enkrat.db")) as connection:
+        leases = connection.execute("SELECT count(*) FROM audit_sequencer").fetchone()
+    assert leases == (0,), "nobody waits for a sequencer that works on another database"
     assert all(path.stat().st_mode & 0o077 == 0 for path in (target.var / "pins").iterdir())
     again = target.tsp("restore", "--from", str(tmp_path / "backup"), "--pins", pins, check=False)
     assert again.returncode == 2

@@ -7,10 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from alembic.util import CommandError
+from sqlalchemy import delete
 
 from hsm import softhsm
 from tsp import schema
-from tsp.audit.tables import latest_head
+from tsp.audit.tables import SequencerLease, latest_head
 from tsp.backup import making, manifest, proof
 from tsp.backup.copies import PART, empty, put_back, require_empty
 from tsp.backup.manifest import Manifest
@@ -159,6 +160,8 @@ def _proven(runtime: Runtime, database: Database, made: Manifest, wishes: Wishes
         raise Conflict("log-behind", f"The published log is {behind} entries ahead of this backup. {OLDER_LOG}")
     with database.write() as session:
         closed = approvals.close_open(session, runtime.clock.now() - _LONG_PAST)
+        # Whoever sequenced when the copy was made does not work on this database: nobody needs to wait for them.
+        session.execute(delete(SequencerLease))
     return Restored(made, proven, closed, behind)
 
 
