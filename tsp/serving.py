@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(app: App, role: str, listener: socket.socket, troubles: Sequence[Callable[[], str]] = ()) -> None:
-    """Serves until SIGTERM or SIGINT; requests under way may finish. `troubles` as for `with_health`."""
+    """Serves until SIGTERM or SIGINT, then returns; requests under way may finish. `troubles` as for `with_health`."""
     ending = threading.Event()
     config = uvicorn.Config(
         with_farewell(with_health(app, role, troubles), ending),
@@ -135,7 +135,15 @@ def serve(app: App, role: str, listener: socket.socket, troubles: Sequence[Calla
         timeout_graceful_shutdown=8,
         backlog=_BACKLOG,
     )
-    _Server(config, ending).run(sockets=[listener])
+    server = _Server(config, ending)
+
+    def end(*_: object) -> None:
+        """uvicorn raises its signal once more when it has ended; without this the process would die of it at once."""
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    server.run(sockets=[listener])
 
 
 def stop_signal() -> threading.Event:

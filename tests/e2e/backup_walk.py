@@ -50,6 +50,7 @@ def let_the_witness_begin_anew(restored: Platform) -> None:
     restored.kill("log", signal.SIGTERM)  # in order: else its lease would stand for its full time
     restored.start_role("log")
     restored.wait_until_up()
+    assert "lease not given up" not in (restored.directory / "log.log").read_text()
 
 
 def walk_backup_and_restore(platform: Platform, directory: Path, database_url: str = "") -> bool:
