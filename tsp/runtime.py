@@ -1,8 +1,7 @@
 """What a process of the platform has in its hands: settings, clock, randomness, database, its token, the way out."""
 
-import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tsp.ca.upkeep import read_transcript
 from tsp.core.clock import Clock, SystemClock
 from tsp.core.database import Database
 from tsp.core.errors import Invalid, Refused, Unavailable
-from tsp.core.files import read_secret, write_private
+from tsp.core.files import one_at_a_time, read_secret, write_private
 from tsp.core.isolated import Isolated, IsolationLimits
 from tsp.core.outbound import Outbound
 from tsp.core.randomness import Randomness, SystemRandomness
@@ -86,12 +85,9 @@ class Runtime:
         except HsmError as error:
             raise Unavailable(error.code, error.advice, token=name) from error
 
-    @contextmanager
-    def one_login_at_a_time(self) -> Iterator[None]:
+    def one_login_at_a_time(self) -> AbstractContextManager[None]:
         """SoftHSM rewrites a token's record at each login: two at the same moment can find it half written."""
-        with (self.settings.var / "login.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return one_at_a_time(self.settings.var / "login.lock")
 
     @contextmanager
     def _refused_once(self, name: str) -> Iterator[None]:

@@ -6,12 +6,10 @@ ends (EN 319 411-1 CSS-6.3.9-05: at least every 24 hours).
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +28,7 @@ from tsp.ca.urls import RepositoryUrls, crl_file
 from tsp.core.clock import Clock
 from tsp.core.database import Database
 from tsp.core.errors import Conflict, Refused, TspError
+from tsp.core.files import one_at_a_time, sync_directory
 from tsp.core.settings import Settings
 
 log = logging.getLogger("tsp.ca")
@@ -96,6 +95,7 @@ class CrlPublisher:
         terms: CrlTerms | None = None,
     ) -> None:
         self._directory = directory
+        self._lock = directory / "crl.lock"
         self._issuers = issuers
         self._database = database
         self._clock = clock
@@ -108,7 +108,7 @@ class CrlPublisher:
         """
         done: list[Scope] = []
         failed: list[TspError | OSError] = []
-        with self._one_at_a_time():
+        with one_at_a_time(self._lock):
             for scope in [scope for name in self._issuers for scope in self._scopes(name)]:
                 try:
                     # Twice: the first complete list has no delta list yet, which goes on from it.
@@ -132,7 +132,7 @@ class CrlPublisher:
                     "Not all certificates of this authority are expired or revoked. Revoke them first, or wait.",
                     issuer=issuer,
                 )
-        with self._one_at_a_time():
+        with one_at_a_time(self._lock):
             found = self._scopes(issuer)
             with self._database.read() as session:
                 if all((known := state(session, scope)) is not None and known.ended for scope in found):
@@ -196,7 +196,7 @@ class CrlPublisher:
                     os.replace(new, path)
                 if last:
                     self._path(scope, delta=True).unlink(missing_ok=True)
-            _sync(self._directory)
+            sync_directory(self._directory)
         return True
 
     def _new_base(self, before: ListState, now: datetime) -> bool:
@@ -236,12 +236,6 @@ class CrlPublisher:
     def _path(self, scope: Scope, *, delta: bool = False) -> Path:
         return self._directory / crl_file(*scope, delta=delta)
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        with (self._directory / "crl.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
 
 def _number(path: Path) -> int | None:
     """The number of the list in a file; None where there is none that can be read."""
@@ -250,11 +244,3 @@ def _number(path: Path) -> int | None:
             return reading.number
     except (OSError, TspError):
         return None
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,7 +4,6 @@ Run by the process that has the authorities' keys; the responders' own token is 
 take the new certificates up by themselves.
 """
 
-import fcntl
 import logging
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from tsp.ca.store import CaStore
 from tsp.ca.upkeep import renew_responders, renewable
 from tsp.core.clock import Clock
 from tsp.core.errors import TspError
+from tsp.core.files import one_at_a_time
 
 #: A third of the life that the shipped profile gives them.
 AHEAD: Final = timedelta(days=28)
@@ -47,8 +47,7 @@ class ResponderRenewal:
 
         Raises `Unavailable` where database or token do not answer; the certificates that stand stay good.
         """
-        with (self.directory / "responders.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with one_at_a_time(self.directory / "responders.lock"):
             if self._ends() - self.clock.now() > self.ahead:
                 return 0
             return len(renew_responders(self.directory, self.plan(), self.issuance, self.clock))

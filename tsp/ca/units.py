@@ -6,7 +6,6 @@ token, with a certificate and a name of its own. The files stay beside each othe
 its time-stamps are validated for years.
 """
 
-import fcntl
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,6 +24,7 @@ from tsp.ca.store import from_pem, to_pem
 from tsp.ca.upkeep import publish_renewed
 from tsp.core.clock import Clock
 from tsp.core.errors import Unavailable
+from tsp.core.files import one_at_a_time
 
 #: How long before the end of the newest key the next one is made.
 AHEAD: Final = timedelta(days=28)
@@ -90,8 +90,7 @@ class UnitRenewal:
         Raises `Unavailable` where database or token do not answer, `HsmError` where a token refuses. What a try that
         failed left behind is taken up by the next one: a key without certificate signs nothing.
         """
-        with (self.directory / "units.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with one_at_a_time(self.directory / "units.lock"):
             return [made for kind in UNITS if (made := self._renew(kind))]
 
     def _renew(self, kind: str) -> str:

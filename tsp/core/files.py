@@ -1,6 +1,7 @@
 """Files of an installation: written whole or not at all, secrets readable by their owner only."""
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -57,7 +58,16 @@ def named_storage() -> Iterator[None]:
         ) from error
 
 
-def _sync_directory(directory: Path) -> None:
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Lets one process of this machine into the block at a time, the others wait. `lock` is a file that stays."""
+    with lock.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes durable which files a directory has."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

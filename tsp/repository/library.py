@@ -3,18 +3,16 @@
 `<var>/repository/documents/<name>.<version>.json` holds a version in every language. Files are never changed.
 """
 
-import fcntl
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from tsp.core.clock import Clock
 from tsp.core.errors import NotFound, Unavailable
-from tsp.core.files import write_atomic
+from tsp.core.files import one_at_a_time, write_atomic
 from tsp.repository.documents import (
     NAMES,
     Statement,
@@ -64,7 +62,7 @@ class Library:
         Raises `Invalid` where a text or a fact is missing; nothing is published then.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        with self._one_at_a_time():
+        with one_at_a_time(self._directory / "build.lock"):
             built = []
             for name, made in self.due().items():
                 standing = self._newest(name)
@@ -95,12 +93,6 @@ class Library:
 
     def _newest(self, name: str) -> Version | None:
         return self.version(name) if self.numbers(name) else None
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        with (self._directory / "build.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _octets(version: Version) -> bytes:

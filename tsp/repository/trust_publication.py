@@ -3,12 +3,10 @@
 `<var>/repository/trust-list/<sequence>.xml` holds every issue; the newest is the list. Files are never changed.
 """
 
-import fcntl
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +21,7 @@ from tsp.ca.names import ServiceName
 from tsp.ca.store import from_pem, to_pem
 from tsp.core.clock import Clock
 from tsp.core.errors import NotFound, TspError, Unavailable
-from tsp.core.files import write_atomic
+from tsp.core.files import one_at_a_time, write_atomic
 from tsp.repository.services import Service
 from tsp.repository.trustlist import MEDIA_TYPE, Scheme, TrustList, build, following, read
 from tsp.repository.xades import sign_enveloped
@@ -111,7 +109,7 @@ class TrustListPublisher:
         Raises `Unavailable` where token or database do not answer; the issue that stands stays as it is.
         """
         self._shelf.directory.mkdir(parents=True, exist_ok=True)
-        with self._one_at_a_time():
+        with one_at_a_time(self._shelf.directory / "publish.lock"):
             now = self._clock.now().replace(microsecond=0)
             before, signer = self._shelf.newest(), self._signer()
             entries = following(before, self._present(now), now)
@@ -153,12 +151,6 @@ class TrustListPublisher:
         if read(data) != issue:
             raise Unavailable("trust-list-unsound", "The trust list does not read as it was written.")
         return data
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        with (self._shelf.directory / "publish.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def certified_signer(
